@@ -1,0 +1,239 @@
+"""save, restore, latest: the parameters in the table by name, the optimizer, the history. safetensors and JSON only.
+
+A checkpoint is a folder step-000038 with four files. It is written beside its place, synced and renamed; the
+manifest with sizes and SHA-256 is the last file written, so a folder without a matching manifest was never finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .loop import Run
+from .models import sha256
+from .records import Evaluation, Step
+
+PARAMETERS, OPTIMIZER, STATE, MANIFEST = (
+    "parameters.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+    "manifest.json",
+)
+
+
+def save(run: Run, folder: str | Path) -> Path:
+    """Write the run into `folder`/step-NNNNNN and return that path; one that is there and whole is kept as it is."""
+    folder = Path(folder)
+    place = folder / f"step-{run.step:06d}"
+    if place.exists() and not faults(place):
+        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        names = _names(run)
+        save_file({n: p.detach().cpu().contiguous() for n, p in names.items()}, draft / PARAMETERS)
+        save_file(_optimizer_tensors(run, names), draft / OPTIMIZER)
+        state = {
+            "steps": [asdict(s) for s in run.steps],
+            "evaluations": [asdict(e) for e in run.evaluations],
+            "groups": [g.name for g in run.tuned.groups],
+            "scaler": run.scaler.state_dict(),
+            "config": asdict(run.config),
+        }
+        (draft / STATE).write_text(json.dumps(state), encoding="utf-8")
+        listed = {
+            n: {"bytes": (draft / n).stat().st_size, "sha256": sha256(draft / n)}
+            for n in (PARAMETERS, OPTIMIZER, STATE)
+        }
+        for name in listed:
+            _sync(draft / name)
+        (draft / MANIFEST).write_text(json.dumps(listed, indent=1), encoding="utf-8")
+        _sync(draft / MANIFEST)
+        _sync(draft)
+        if place.exists():  # damaged: kept for whoever wants to look, out of the way
+            place.rename(Path(tempfile.mkdtemp(prefix="damaged-", dir=folder)) / place.name)
+        draft.rename(place)
+        _sync(folder)
+    except BaseException:  # also Ctrl-C: leave no half-written folder behind
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return place
+
+
+def restore(run: Run, place: str | Path) -> None:
+    """Put the run where the checkpoint was: weights, optimizer, scaler, history.
+
+    Raises ValueError that lists everything that does not fit, before anything is changed.
+    """
+    place = Path(place)
+    parameters, optimizer, state = _read(place)
+    names = _names(run)
+    _refuse_mismatch(place, parameters, names)
+    known = asdict(run.config)
+    other = [
+        k
+        for k in ("lr", "epochs", "batch_size", "schedule", "warmup", "seed")
+        if known[k] != state["config"][k]
+    ]
+    if other:
+        raise ValueError(
+            f"{place}: saved with "
+            + ", ".join(f"{k}={state['config'][k]}" for k in other)
+            + ", this run has "
+            + ", ".join(f"{k}={known[k]}" for k in other)
+            + "; use the saved settings to go on, or start a new run in another folder"
+        )
+    _copy(parameters, names)
+    run.optimizer.load_state_dict(_optimizer_state(run, names, optimizer))
+    run.scaler.load_state_dict(state["scaler"])
+    run.steps[:] = [Step(**s) for s in state["steps"]]
+    run.evaluations[:] = [Evaluation(**e) for e in state["evaluations"]]
+
+
+def restore_parameters(run: Run, place: str | Path) -> None:
+    """Only the trained weights of a checkpoint, as for prediction; the run's optimizer and history stay."""
+    place = Path(place)
+    parameters, _, _ = _read(place)
+    _refuse_mismatch(place, parameters, _names(run))
+    _copy(parameters, _names(run))
+
+
+def latest(folder: str | Path) -> Path | None:
+    """The newest whole checkpoint in `folder`, or None; a damaged one is skipped with a warning."""
+    for place in reversed(all_in(folder)):
+        found = faults(place)
+        if not found:
+            return place
+        warnings.warn(
+            f"checkpoint {place} is damaged ({'; '.join(found)}); taking the one before", stacklevel=2
+        )
+    return None
+
+
+def best(folder: str | Path) -> Path:
+    """The whole checkpoint in `folder` with the lowest validation loss, by the newest one's history."""
+    newest = latest(folder)
+    if newest is None:
+        raise ValueError(
+            f"{folder}: expected a checkpoint, found none that is whole; train first, or restore a copy"
+        )
+    evaluations = json.loads((newest / STATE).read_text(encoding="utf-8"))["evaluations"]
+    if not evaluations:
+        return newest
+    step = min(evaluations, key=lambda e: e["scores"]["loss"])["step"]
+    place = Path(folder) / f"step-{step:06d}"
+    if not place.exists() or faults(place):
+        warnings.warn(f"the best checkpoint {place} is damaged or gone; taking {newest.name}", stacklevel=2)
+        return newest
+    return place
+
+
+def all_in(folder: str | Path) -> list[Path]:
+    """Every checkpoint folder, oldest first, whole or not."""
+    return sorted(p for p in Path(folder).glob("step-*") if p.is_dir())
+
+
+def prune(folder: str | Path, *, keep: int = 2) -> None:
+    """Delete all but the newest `keep` checkpoints and the best one."""
+    kept = {*all_in(folder)[-keep:], best(folder)}
+    for place in all_in(folder):
+        if place not in kept:
+            (place / MANIFEST).unlink(
+                missing_ok=True
+            )  # first, so that an interrupted deletion is no checkpoint
+            shutil.rmtree(place)
+
+
+def faults(place: Path) -> list[str]:
+    """What is wrong with a checkpoint's files; empty for a whole one."""
+    try:
+        listed = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ["no readable manifest"]
+    found = []
+    for name, expected in listed.items():
+        file = place / name
+        if not file.is_file():
+            found.append(f"{name} is missing")
+        elif file.stat().st_size != expected["bytes"]:
+            found.append(f"{name} has {file.stat().st_size} bytes instead of {expected['bytes']}")
+        elif sha256(file) != expected["sha256"]:
+            found.append(f"{name} has another SHA-256")
+    return found
+
+
+def _names(run: Run) -> dict[str, torch.nn.Parameter]:
+    """The parameters in the table, by their name in the model."""
+    listed = {id(p) for g in run.tuned.groups for p in g.params}
+    return {n: p for n, p in run.tuned.model.named_parameters() if id(p) in listed}
+
+
+def _read(place: Path) -> tuple[dict, dict, dict]:
+    found = faults(place)
+    if found:
+        raise ValueError(f"{place}: the checkpoint is damaged: {'; '.join(found)}; use another one")
+    try:
+        return (
+            load_file(place / PARAMETERS),
+            load_file(place / OPTIMIZER),
+            json.loads((place / STATE).read_text(encoding="utf-8")),
+        )
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{place}: the checkpoint cannot be read ({error}); use another one") from None
+
+
+def _refuse_mismatch(place: Path, saved: dict, names: dict) -> None:
+    faults_found = [f"{n} is not trained here" for n in saved if n not in names]
+    faults_found += [f"{n} is not in the checkpoint" for n in names if n not in saved]
+    faults_found += [
+        f"{n} is {tuple(saved[n].shape)} there and {tuple(p.shape)} here"
+        for n, p in names.items()
+        if n in saved and saved[n].shape != p.shape
+    ]
+    if faults_found:
+        shown = "; ".join(faults_found[:6]) + (
+            f"; and {len(faults_found) - 6} more" if len(faults_found) > 6 else ""
+        )
+        raise ValueError(
+            f"{place}: saved by another strategy or model: {shown}; apply the strategy it was saved with"
+        )
+
+
+def _copy(saved: dict, names: dict) -> None:
+    with torch.no_grad():
+        for name, parameter in names.items():
+            parameter.copy_(saved[name])
+
+
+def _optimizer_tensors(run: Run, names: dict) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for name, parameter in names.items():
+        for key, value in run.optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+    return tensors
+
+
+def _optimizer_state(run: Run, names: dict, tensors: dict) -> dict:
+    places = {id(p): i for i, p in enumerate(p for g in run.optimizer.param_groups for p in g["params"])}
+    state: dict[int, dict] = {}
+    for key, value in tensors.items():
+        name, _, field = key.rpartition("|")
+        state.setdefault(places[id(names[name])], {})[field] = value
+    return {"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,298 @@
+"""Run and updates(): one optimizer update after another, as a generator; the caller decides what happens between them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+from torch import nn
+
+from .order import epoch_batches
+from .records import Evaluation, History, Step, TrainConfig, Tuned
+from .schedules import multiplier
+from .setup import native_precision
+from .surgery import head
+
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def updates(run: Run) -> Iterator[Step]:
+    """Train from `run.step` to `run.total`, yielding after every optimizer update; called again, it goes on.
+
+    Between two updates the caller may look, evaluate, generate, save, or stop by leaving its loop. Raises
+    FloatingPointError that names the update, before any weight has moved, when the loss is not finite.
+    """
+    config, model = run.config, run.tuned.model
+    while run.step < run.total:
+        began = time.perf_counter()
+        epoch, examples = run.share()  # what this process computes of the update
+        factor = multiplier(config.schedule, run.step, run.total, config.warmup)
+        awake = wake(run.optimizer, epoch=epoch, lr=config.lr * factor)
+        model.train()  # the caller may have evaluated
+        loss, terms, tokens = accumulate(
+            run, examples
+        )  # the gradient of the whole update, over all processes
+        run.scaler.unscale_(run.optimizer)
+        norm = nn.utils.clip_grad_norm_(awake, config.clip or math.inf).item()
+        refuse_nonfinite(run, loss, norm)
+        with undisturbed():  # Ctrl-C waits: an update happens whole or not at all
+            run.scaler.step(run.optimizer)
+            run.scaler.update()
+            seconds = time.perf_counter() - began
+            step = Step(run.step, run.total, epoch, loss, config.lr * factor, norm, terms, tokens, seconds)
+            run.steps.append(step)
+        yield step
+
+
+def accumulate(run: Run, examples: list) -> tuple[float, int, int]:
+    """Leave the update's gradient in the parameters; return its loss per term, its terms and its real tokens.
+
+    Each micro-batch adds its *sum* divided by the update's number of terms, so that neither the size of the
+    micro-batches nor the number of processes changes the result. What does not fit the memory is tried again
+    in halves.
+    """
+    while True:
+        run.optimizer.zero_grad(set_to_none=True)
+        size = run.micro_batch_size
+        try:
+            batches = [
+                run.task.collate(examples[i : i + size], run.processes.device)
+                for i in range(0, len(examples), size)
+            ]
+            counts = torch.zeros(2, dtype=torch.long, device=run.processes.device)
+            for batch in batches:
+                counts += torch.stack([run.task.terms(batch), batch["attention_mask"].sum()])
+            terms, tokens = reduce(counts, "sum").tolist()
+            if terms == 0:
+                raise ValueError(
+                    f"update {run.step}: no example of it carries a label; remove the unlabelled rows"
+                )
+            total = torch.zeros((), device=run.processes.device)
+            with run.reproducible(), torch.enable_grad():
+                for batch in batches:
+                    with run.autocast():
+                        loss = run.task.loss_sum(run.tuned.model, batch) / terms
+                    run.scaler.scale(loss).backward()
+                    total += loss.detach()
+            if run.processes.num_processes > 1:
+                sum_gradients(
+                    [p for group in run.optimizer.param_groups for p in group["params"] if p.requires_grad]
+                )
+            return reduce(total, "sum").item(), terms, tokens
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            if size == 1:
+                raise ValueError(
+                    f"update {run.step}: one example does not fit the memory ({error}); shorten the texts with "
+                    "max_tokens, or choose a smaller model or a strategy that trains less"
+                ) from None
+        # out here the traceback, and with it the tensors that filled the memory, is gone
+        run.micro_batch_size = (min(size, len(examples)) + 1) // 2
+        torch.cuda.empty_cache()
+
+
+def wake(optimizer: torch.optim.Optimizer, *, epoch: int, lr: float) -> list[nn.Parameter]:
+    """Set every group's rate; parameters get gradients from their group's `from_epoch` on. Returns those awake."""
+    awake = []
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
+        for parameter in group["params"]:
+            parameter.requires_grad_(epoch >= group["from_epoch"])
+        awake += [p for p in group["params"] if p.requires_grad]
+    return awake
+
+
+def sum_gradients(params: list[nn.Parameter]) -> None:
+    """Add the processes' gradients up in place: one flat buffer, one exchange."""
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+    flat = reduce(torch.cat([g.flatten() for g in grads]), "sum")
+    for parameter, grad in zip(params, flat.split([p.numel() for p in params]), strict=True):
+        parameter.grad = grad.view_as(parameter)
+
+
+def refuse_nonfinite(run: Run, loss: float, norm: float) -> None:
+    """Stop before a loss or gradient that is no number reaches the weights. (fp16's scaler skips its own overflows.)"""
+    if math.isfinite(loss) and (math.isfinite(norm) or run.scaler.is_enabled()):
+        return
+    raise FloatingPointError(
+        f"update {run.step}: expected a finite loss and gradient, found loss {loss} and gradient norm {norm}; the weights "
+        f"are those after {run.step} updates. Try a smaller lr (now {run.config.lr:g}) or a longer warm-up, and look at "
+        "the examples of this update: run.share()"
+    )
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """Hold Ctrl-C (a notebook's stop button) back until the block is done."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+        yield
+        return
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *event: pressed.append(event))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed and callable(before):
+        before(*pressed[0])
+
+
+@dataclass
+class Run:
+    """A training run: the one mutable object. `updates` advances it, `checkpoint` keeps it."""
+
+    tuned: Tuned
+    task: object
+    config: TrainConfig
+    processes: PartialState = field(default_factory=lambda: PartialState(cpu=not torch.cuda.is_available()))
+    optimizer: torch.optim.Optimizer = field(init=False)
+    scaler: torch.amp.GradScaler = field(init=False)
+    precision: str = field(init=False)
+    micro_batch_size: int = field(init=False)  # halved when the memory does not suffice
+    steps: list[Step] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    peak_memory: int = 0  # bytes, measured by `fit`
+
+    def __post_init__(self):
+        check_config(self.config)
+        check_table(self.tuned)
+        self.precision = usable_precision(self.config.precision, self.processes.device.type)
+        self.micro_batch_size = self.config.micro_batch_size or self.config.batch_size
+        self.tuned.model.to(self.processes.device)
+        rows = [
+            {"params": list(g.params), "lr_scale": g.lr_scale, "from_epoch": g.from_epoch}
+            for g in self.tuned.groups
+        ]
+        self.optimizer = torch.optim.AdamW(
+            rows, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
+        )
+        self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=self.precision == "fp16")
+        self._order: tuple[int, list[list[int]]] = (-1, [])
+
+    @property
+    def step(self) -> int:
+        """How many updates have been done."""
+        return len(self.steps)
+
+    @property
+    def per_epoch(self) -> int:
+        """Updates in an epoch."""
+        return math.ceil(len(self.task.train) / self.config.batch_size)
+
+    @property
+    def total(self) -> int:
+        """Updates in the whole run."""
+        return self.per_epoch * self.config.epochs
+
+    @property
+    def history(self) -> History:
+        """What happened so far, as a record."""
+        model, rows = self.tuned.model, self.tuned.groups
+        seconds = sum(s.seconds for s in self.steps)
+        return History(
+            steps=tuple(self.steps),
+            evaluations=tuple(self.evaluations),
+            parameters=sum(p.numel() for p in model.parameters()),
+            trainable=sum(p.numel() for g in rows for p in g.params),
+            tokens_per_second=sum(s.tokens for s in self.steps) / seconds if seconds else 0.0,
+            peak_memory=self.peak_memory,
+        )
+
+    def share(self) -> tuple[int, list]:
+        """(epoch, examples) that this process computes of the next update."""
+        epoch, position = divmod(self.step, self.per_epoch)
+        if self._order[0] != epoch:
+            lengths = [len(example) for example in self.task.train]
+            batches = epoch_batches(
+                lengths, batch_size=self.config.batch_size, seed=self.config.seed, epoch=epoch
+            )
+            self._order = epoch, batches
+        numbers = self._order[1][position]
+        where = self.processes
+        return epoch, [self.task.train[i] for i in numbers[where.process_index :: where.num_processes]]
+
+    def autocast(self):
+        """The context in which forward passes run."""
+        dtype = AUTOCAST[self.precision]
+        return torch.autocast(self.processes.device.type, dtype, enabled=dtype is not None)
+
+    @contextlib.contextmanager
+    def reproducible(self):
+        """Draw dropout from (seed, update, process) and leave the caller's random numbers alone.
+
+        So a resumed run needs no random state, and two runs raced in one loop do not disturb each other.
+        """
+        device = self.processes.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(hash((self.config.seed, self.step, self.processes.process_index)) & 0x7FFFFFFF)
+            yield
+
+
+def usable_precision(asked: str, device: str) -> str:
+    """The precision to train in; raises ValueError for one that this hardware only emulates."""
+    native = native_precision() if device == "cuda" else "fp32"
+    if asked == "auto":
+        return native
+    allowed = {"fp32", "fp16", native} if device == "cuda" else {"fp32", "bf16"}
+    if asked not in allowed:
+        raise ValueError(
+            f"expected precision {' or '.join(sorted(allowed))} or auto on {device}, found {asked!r}"
+        )
+    return asked
+
+
+def check_config(config: TrainConfig) -> None:
+    """Raise ValueError that lists every setting outside its range."""
+    faults = [
+        f"{name} must be {rule}, found {getattr(config, name)!r}"
+        for name, rule, fine in [
+            ("lr", "0 or more", config.lr >= 0),
+            ("epochs", "1 or more", config.epochs >= 1),
+            ("batch_size", "1 or more", config.batch_size >= 1),
+            (
+                "micro_batch_size",
+                "1 or more, or None",
+                config.micro_batch_size is None or config.micro_batch_size >= 1,
+            ),
+            ("warmup", "a share from 0 to 1", 0 <= config.warmup <= 1),
+            ("clip", "above 0, or None", config.clip is None or config.clip > 0),
+        ]
+        if not fine
+    ]
+    if faults:
+        raise ValueError("; ".join(faults))
+    multiplier(config.schedule, 0, 1, config.warmup)
+
+
+def check_table(tuned: Tuned) -> None:
+    """Raise ValueError when the table misses the head or a trainable parameter, or names one twice."""
+    listed = [id(p) for g in tuned.groups for p in g.params]
+    names = {id(p): n for n, p in tuned.model.named_parameters()}
+    faults = []
+    if not listed:
+        faults.append("the table is empty; give it at least one group with parameters")
+    if len(set(listed)) < len(listed):
+        faults.append(f"in two groups: {sorted({names.get(i, '?') for i in listed if listed.count(i) > 1})}")
+    left_out = [
+        names[id(p)] for p in tuned.model.parameters() if p.requires_grad and id(p) not in set(listed)
+    ]
+    if left_out:
+        faults.append(f"trainable but in no group: {left_out[:4]}; add them, or freeze them")
+    if any(id(p) not in set(listed) for p in head(tuned.model)):
+        faults.append(
+            "the new output layer is in no group; an untrained head guesses, so add a group with its parameters"
+        )
+    strangers = sum(i not in names for i in listed)
+    if strangers:
+        faults.append(
+            f"{strangers} parameters of the table are not the model's; build the table after the surgery"
+        )
+    if faults:
+        raise ValueError("the strategy's table does not fit the model: " + "; ".join(faults))

@@ -1,0 +1,48 @@
+"""Peak memory of training, in bytes: read on a GPU, counted on a CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from .loop import Run
+
+
+def peak_memory(run: Run) -> int:
+    """The most memory that an update of `run` needs, in bytes.
+
+    On a GPU this is the allocator's own peak. On a CPU it is counted, exactly and repeatably: weights,
+    gradients, optimizer state, and every tensor that autograd keeps for the backward pass of the largest
+    micro-batch (through `torch.autograd.graph.saved_tensors_hooks`).
+    """
+    if run.processes.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(run.processes.device)
+    weights = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _tensors(run.tuned.model)
+    }
+    trained = sum(p.numel() * p.element_size() for g in run.tuned.groups for p in g.params)
+    gradients, moments = trained, 2 * trained
+    return sum(weights.values()) + gradients + moments + saved_for_backward(run, known=set(weights))
+
+
+def saved_for_backward(run: Run, *, known: set[int]) -> int:
+    """Bytes of the storages, other than the `known` ones, that the forward pass of the longest micro-batch keeps."""
+    kept: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    longest = sorted(run.task.train, key=len)[-run.micro_batch_size :]
+    batch = run.task.collate(longest, run.processes.device)
+    run.tuned.model.train()
+    with run.reproducible(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        loss = run.task.loss_sum(run.tuned.model, batch)
+    del loss
+    return sum(kept.values())
+
+
+def _tensors(model: torch.nn.Module):
+    yield from model.parameters()
+    yield from model.buffers()

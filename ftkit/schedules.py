@@ -1,0 +1,40 @@
+"""Learning-rate schedules: (step, total, warmup) -> multiplier in [0, 1]. Pure functions, nothing to save."""
+
+from __future__ import annotations
+
+import math
+
+
+def ramp(step: int, total: int, warmup: float) -> float:
+    """1 after the warm-up; before, a straight line whose first value is not 0, so that no update is wasted."""
+    length = max(1, round(warmup * total))
+    return min(1.0, (step + 1) / length)
+
+
+def constant(step: int, total: int, warmup: float) -> float:
+    """Up during the warm-up, then 1."""
+    return ramp(step, total, warmup)
+
+
+def linear(step: int, total: int, warmup: float) -> float:
+    """Up during the warm-up, then a straight line that would reach 0 one update after the last."""
+    length = max(1, round(warmup * total))
+    return min(ramp(step, total, warmup), (total - step) / max(1, total - length + 1))
+
+
+def cosine(step: int, total: int, warmup: float) -> float:
+    """Up during the warm-up, then half a cosine down."""
+    length = max(1, round(warmup * total))
+    if step < length:
+        return ramp(step, total, warmup)
+    return 0.5 * (1 + math.cos(math.pi * (step - length + 1) / max(1, total - length + 1)))
+
+
+SCHEDULES = {"constant": constant, "linear": linear, "cosine": cosine}
+
+
+def multiplier(name: str, step: int, total: int, warmup: float) -> float:
+    """The multiplier of schedule `name` at update `step` of `total`."""
+    if name not in SCHEDULES:
+        raise ValueError(f"expected a schedule out of {', '.join(SCHEDULES)}, found {name!r}")
+    return SCHEDULES[name](step, total, warmup)

@@ -1,0 +1,85 @@
+"""LoRA: beside a frozen matrix, the product of two thin ones (Hu et al. 2021, arXiv:2106.09685).
+
+y = W x + (alpha / rank) B A x, with A (rank, in) and B (out, rank); B starts at 0, so nothing changes at first.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..records import Tuned
+from ..surgery import HEADS, freeze, in_out, is_transposed, linear_names, put, replace, trainable
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank updates beside the linear layers named in `targets`; without targets, beside all but the head."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ()
+    dropout: float = 0.0
+
+    def apply(self, model: nn.Module) -> Tuned:
+        """Raises ValueError for a rank that does not fit and for a target that does not exist."""
+        targets = tuple(self.targets) or tuple(n for n in linear_names(model) if n not in (*HEADS, "lm_head"))
+        freeze(model)
+        replace(
+            model,
+            targets,
+            lambda layer: LowRank(layer, rank=self.rank, alpha=self.alpha, dropout=self.dropout),
+        )
+        return Tuned(
+            model, trainable(model, [p for m in pairs(model).values() for p in (m.a, m.b)], name="lora")
+        )
+
+
+class LowRank(nn.Module):
+    """A frozen linear layer and its low-rank update."""
+
+    def __init__(self, base: nn.Module, *, rank: int, alpha: float, dropout: float = 0.0):
+        super().__init__()
+        inputs, outputs = in_out(base)
+        if not 1 <= rank <= min(inputs, outputs):
+            raise ValueError(
+                f"expected a rank from 1 to {min(inputs, outputs)} for a layer {inputs} -> {outputs}, found {rank}"
+            )
+        self.base, self.scale, self.dropout = base, alpha / rank, nn.Dropout(dropout)
+        self.a = nn.Parameter(torch.empty(rank, inputs, device=base.weight.device))
+        self.b = nn.Parameter(torch.zeros(outputs, rank, device=base.weight.device))
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., out)
+        update = self.dropout(x).to(self.a.dtype) @ self.a.T @ self.b.T
+        return self.base(x) + (self.scale * update).to(x.dtype)
+
+    def delta(self) -> Tensor:
+        """The update as one matrix (out, in), in fp32."""
+        return self.scale * self.b.float() @ self.a.float()
+
+
+def pairs(model: nn.Module) -> dict[str, LowRank]:
+    """The low-rank layers by the name of the layer that they wrap."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, LowRank)}
+
+
+def merge(model: nn.Module) -> nn.Module:
+    """A copy without wrappers whose weights hold the updates, added in fp32; the model itself stays as it is."""
+    merged = copy.deepcopy(model)
+    for name, layer in pairs(merged).items():
+        delta = layer.delta().T if is_transposed(layer.base) else layer.delta()
+        layer.base.weight.data = (layer.base.weight.data.float() + delta).to(layer.base.weight.dtype)
+        put(merged, name, layer.base)
+    return merged
+
+
+def remove(model: nn.Module) -> nn.Module:
+    """Take the wrappers off in place: the base comes back bit for bit."""
+    for name, layer in pairs(model).items():
+        put(model, name, layer.base)
+    return model

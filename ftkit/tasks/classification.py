@@ -1,0 +1,180 @@
+"""Texts into classes: `reviews`, the course's own data, and `table`, the learner's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from .. import metrics
+from ..setup import SCALES, data_folder, scale_name
+from .files import read, split
+
+Batch = dict[str, Tensor]
+UNKNOWN = -100  # a label that the loss does not count
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text, its tokens and its label. `number` is unique in the task, over all splits."""
+
+    number: int
+    text: str
+    ids: numpy.ndarray  # (tokens,)
+    label: int
+    row: dict[str, str] = field(default_factory=dict)  # the file's other columns
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Sequence classification by softmax cross-entropy."""
+
+    tokenizer: object
+    labels: tuple[str, ...]
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example]
+    max_tokens: int
+    cut: int = 0  # texts that were longer than max_tokens
+
+    def encode(self, texts: Sequence[str]) -> list[Example]:
+        """Examples without a label, for prediction."""
+        return _encode(self.tokenizer, [{"text": t} for t in texts], None, max_tokens=self.max_tokens)[0]
+
+    def collate(self, examples: Sequence[Example], device) -> Batch:
+        """Pad to the longest: input_ids, attention_mask (batch, tokens); labels, numbers (batch,)."""
+        shape = len(examples), max(map(len, examples))
+        ids = numpy.full(shape, self.tokenizer.pad_token_id, dtype=numpy.int64)
+        mask = numpy.zeros(shape, dtype=numpy.int64)
+        for row, example in enumerate(examples):
+            ids[row, : len(example)] = example.ids
+            mask[row, : len(example)] = 1
+        batch = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "labels": numpy.array([e.label for e in examples]),
+            "numbers": numpy.array([e.number for e in examples]),
+        }
+        return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(batch, labels), in fp32."""
+        return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
+
+    def terms(self, batch: Batch) -> Tensor:
+        """How many labels the loss counts."""
+        return (batch["labels"] != UNKNOWN).sum()
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy in nats, summed over the batch."""
+        return cross_entropy(
+            self.logits(model, batch), batch["labels"], reduction="sum", ignore_index=UNKNOWN
+        )
+
+    @torch.inference_mode()
+    def probabilities(self, model: nn.Module, examples: Sequence[Example], *, batch_size: int = 64) -> Tensor:
+        """(examples, labels), in the order given; computed in batches of similar length."""
+        model.eval()
+        device = next(model.parameters()).device
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
+        found = torch.empty(len(examples), len(self.labels))
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            batch = self.collate([examples[i] for i in part], device)
+            found[part] = self.logits(model, batch).softmax(-1).cpu()
+        return found
+
+    def score(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
+        """Mean cross-entropy in nats, accuracy and macro F1."""
+        probabilities = self.probabilities(model, examples)
+        truth = torch.tensor([e.label for e in examples])
+        guessed = probabilities.argmax(-1)
+        own = probabilities.gather(1, truth[:, None]).clamp_min(1e-12)
+        return {
+            "loss": float(-own.log().mean()),
+            "accuracy": metrics.accuracy(truth, guessed),
+            "f1": metrics.macro_f1(truth, guessed),
+        }
+
+
+def reviews(tokenizer, *, max_tokens: int | None = None) -> Classification:
+    """The course's reviews: positive or negative, eight domains, written for this project (data/README.md)."""
+    folder = data_folder() / "reviews"
+    files = {name: folder / f"{name}.csv" for name in ("train", "validation", "test")}
+    return table(
+        tokenizer,
+        files["train"],
+        text="text",
+        label="label",
+        validation=files["validation"],
+        test=files["test"],
+        max_tokens=max_tokens,
+    )
+
+
+def table(
+    tokenizer,
+    file: str | Path,
+    *,
+    text: str,
+    label: str,
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    max_tokens: int | None = None,
+    max_characters: int = 20_000,
+    seed: int = 0,
+) -> Classification:
+    """A task from the learner's own CSV, TSV, JSONL or Parquet file.
+
+    What is not given as a file of its own is split off `file`: a tenth of each label for validation, a tenth
+    for test, the same rows for the same `seed`. Raises ValueError that names file, row and remedy for
+    whatever cannot be used; nothing is skipped.
+    """
+    rows = {"train": read(file, text=text, label=label, max_characters=max_characters)}
+    for name, path in (("validation", validation), ("test", test)):
+        if path is not None:
+            rows[name] = read(path, text=text, label=label, max_characters=max_characters)
+    rows = split(rows, file=file, seed=seed)
+    labels = tuple(sorted({r["label"] for r in rows["train"]}))
+    if len(labels) < 2:
+        raise ValueError(
+            f"{file}: expected at least two different labels in column {label!r}, found only {labels[0]!r}"
+        )
+    longest = min(max_tokens or SCALES[scale_name()].max_tokens, tokenizer.model_max_length)
+    splits, cut, first = {}, 0, 0
+    for name in ("train", "validation", "test"):
+        unknown = sorted({r["label"] for r in rows[name]} - set(labels))
+        if unknown:
+            raise ValueError(
+                f"{validation if name == 'validation' else test}: label {unknown[0]!r} is in the {name} split but not in "
+                f"training, which has {', '.join(labels)}; correct the label or add training rows for it"
+            )
+        splits[name], over = _encode(tokenizer, rows[name], labels, max_tokens=longest, first=first)
+        cut, first = cut + over, first + len(splits[name])
+    return Classification(tokenizer, labels, **splits, max_tokens=longest, cut=cut)
+
+
+def _encode(tokenizer, rows, labels, *, max_tokens: int, first: int = 0) -> tuple[list[Example], int]:
+    encoded = tokenizer([r["text"] for r in rows], truncation=False, verbose=False)["input_ids"]
+    over = sum(len(ids) > max_tokens for ids in encoded)
+    if over:
+        encoded = tokenizer([r["text"] for r in rows], truncation=True, max_length=max_tokens)["input_ids"]
+    place = {name: i for i, name in enumerate(labels or ())}
+    return [
+        Example(
+            number=first + i,
+            text=row["text"],
+            ids=numpy.array(ids, dtype=numpy.int64),
+            label=place.get(row.get("label"), UNKNOWN),
+            row={k: v for k, v in row.items() if k not in ("text", "label")},
+        )
+        for i, (row, ids) in enumerate(zip(rows, encoded, strict=True))
+    ], over
