@@ -1,7 +1,7 @@
-"""save, restore, latest: the parameters in the table by name, the optimizer, the history. safetensors and JSON only.
+"""save, restore, latest: the table's parameters, the optimizer, the history, in safetensors and JSON.
 
-A checkpoint is a folder step-000038 with four files. It is written beside its place, synced and renamed; the
-manifest with sizes and SHA-256 is the last file written, so a folder without a matching manifest was never finished.
+A checkpoint is a folder step-000038 with four files. It is written beside its place, synced and renamed.
+The manifest with sizes and SHA-256 is written last: a folder without a matching one was never finished.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PARAMETERS, OPTIMIZER, STATE, MANIFEST = (
 
 
 def save(run: Run, folder: str | Path) -> Path:
-    """Write the run into `folder`/step-NNNNNN and return that path; one that is there and whole is kept as it is."""
+    """Write the run into `folder`/step-NNNNNN, unless a whole one is there; return that path."""
     folder = Path(folder)
     place = folder / f"step-{run.step:06d}"
     if place.exists() and not faults(place):
@@ -232,6 +232,8 @@ def _optimizer_state(run: Run, names: dict, tensors: dict) -> dict:
 
 
 def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows has no handle for a folder
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -49,6 +49,7 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
     bar = tqdm(
         total=run.total, initial=run.step, unit="update", disable=not (progress and main), dynamic_ncols=True
     )
+    run.ended = "finished"
     try:
         for step in updates(run):
             bar.update()
@@ -59,8 +60,10 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
                     checkpoint.save(run, folder)
                     checkpoint.prune(folder)
                 if _stale(run):
+                    run.ended = "early"
                     break
     except KeyboardInterrupt:
+        run.ended = "interrupted"
         if main:
             place = checkpoint.save(run, folder)
             print(f"stopped after {run.step} of {run.total} updates; saved {place}; call fit again to go on")
@@ -87,6 +90,7 @@ def _refuse_foreign(run: Run, folder: Path) -> None:
     newest = checkpoint.all_in(folder)[-1:] if folder.exists() else []
     if newest and int(newest[0].name.removeprefix("step-")) > run.step:
         raise ValueError(
-            f"{folder}: holds checkpoints up to {newest[0].name}, and this run is at update {run.step}; choose another "
+            f"{folder}: holds checkpoints up to {newest[0].name}, and this run is at update {run.step}; "
+            "choose another "
             "folder, or go on with checkpoint.restore(run, checkpoint.latest(folder))"
         )

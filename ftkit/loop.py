@@ -1,11 +1,9 @@
-"""Run and updates(): one optimizer update after another, as a generator; the caller decides what happens between them."""
+"""Run and updates(): one optimizer update after another; the caller decides what happens between them."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,11 +13,11 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import nn
 
+from .checks import check_config, check_table, usable_precision
+from .interrupts import undisturbed
 from .order import epoch_batches
 from .records import Evaluation, History, Step, TrainConfig, Tuned
 from .schedules import multiplier
-from .setup import native_precision
-from .surgery import head
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -90,7 +88,7 @@ def accumulate(run: Run, examples: list) -> tuple[float, int, int]:
         except (torch.OutOfMemoryError, MemoryError) as error:
             if size == 1:
                 raise ValueError(
-                    f"update {run.step}: one example does not fit the memory ({error}); shorten the texts with "
+                    f"update {run.step}: one example does not fit the memory ({error}); shorten texts with "
                     "max_tokens, or choose a smaller model or a strategy that trains less"
                 ) from None
         # out here the traceback, and with it the tensors that filled the memory, is gone
@@ -99,7 +97,7 @@ def accumulate(run: Run, examples: list) -> tuple[float, int, int]:
 
 
 def wake(optimizer: torch.optim.Optimizer, *, epoch: int, lr: float) -> list[nn.Parameter]:
-    """Set every group's rate; parameters get gradients from their group's `from_epoch` on. Returns those awake."""
+    """Set every group's rate; wake its parameters from its `from_epoch` on; return those awake."""
     awake = []
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
@@ -118,30 +116,14 @@ def sum_gradients(params: list[nn.Parameter]) -> None:
 
 
 def refuse_nonfinite(run: Run, loss: float, norm: float) -> None:
-    """Stop before a loss or gradient that is no number reaches the weights. (fp16's scaler skips its own overflows.)"""
+    """Stop before a loss that is no number reaches the weights (fp16's scaler skips overflows itself)."""
     if math.isfinite(loss) and (math.isfinite(norm) or run.scaler.is_enabled()):
         return
     raise FloatingPointError(
-        f"update {run.step}: expected a finite loss and gradient, found loss {loss} and gradient norm {norm}; the weights "
-        f"are those after {run.step} updates. Try a smaller lr (now {run.config.lr:g}) or a longer warm-up, and look at "
-        "the examples of this update: run.share()"
+        f"update {run.step}: expected a finite loss and gradient, found {loss} and norm {norm}; the "
+        f"weights are those after {run.step} updates. Try a smaller lr (now {run.config.lr:g}) or a longer "
+        "warm-up, and look at the examples of this update: run.share()"
     )
-
-
-@contextlib.contextmanager
-def undisturbed():
-    """Hold Ctrl-C (a notebook's stop button) back until the block is done."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
-        yield
-        return
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *event: pressed.append(event))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed and callable(before):
-        before(*pressed[0])
 
 
 @dataclass
@@ -159,6 +141,7 @@ class Run:
     steps: list[Step] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     peak_memory: int = 0  # bytes, measured by `fit`
+    ended: str = "running"  # set by `fit`: "finished", "early" or "interrupted"
 
     def __post_init__(self):
         check_config(self.config)
@@ -203,6 +186,7 @@ class Run:
             trainable=sum(p.numel() for g in rows for p in g.params),
             tokens_per_second=sum(s.tokens for s in self.steps) / seconds if seconds else 0.0,
             peak_memory=self.peak_memory,
+            ended=self.ended,
         )
 
     def share(self) -> tuple[int, list]:
@@ -233,66 +217,3 @@ class Run:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(hash((self.config.seed, self.step, self.processes.process_index)) & 0x7FFFFFFF)
             yield
-
-
-def usable_precision(asked: str, device: str) -> str:
-    """The precision to train in; raises ValueError for one that this hardware only emulates."""
-    native = native_precision() if device == "cuda" else "fp32"
-    if asked == "auto":
-        return native
-    allowed = {"fp32", "fp16", native} if device == "cuda" else {"fp32", "bf16"}
-    if asked not in allowed:
-        raise ValueError(
-            f"expected precision {' or '.join(sorted(allowed))} or auto on {device}, found {asked!r}"
-        )
-    return asked
-
-
-def check_config(config: TrainConfig) -> None:
-    """Raise ValueError that lists every setting outside its range."""
-    faults = [
-        f"{name} must be {rule}, found {getattr(config, name)!r}"
-        for name, rule, fine in [
-            ("lr", "0 or more", config.lr >= 0),
-            ("epochs", "1 or more", config.epochs >= 1),
-            ("batch_size", "1 or more", config.batch_size >= 1),
-            (
-                "micro_batch_size",
-                "1 or more, or None",
-                config.micro_batch_size is None or config.micro_batch_size >= 1,
-            ),
-            ("warmup", "a share from 0 to 1", 0 <= config.warmup <= 1),
-            ("clip", "above 0, or None", config.clip is None or config.clip > 0),
-        ]
-        if not fine
-    ]
-    if faults:
-        raise ValueError("; ".join(faults))
-    multiplier(config.schedule, 0, 1, config.warmup)
-
-
-def check_table(tuned: Tuned) -> None:
-    """Raise ValueError when the table misses the head or a trainable parameter, or names one twice."""
-    listed = [id(p) for g in tuned.groups for p in g.params]
-    names = {id(p): n for n, p in tuned.model.named_parameters()}
-    faults = []
-    if not listed:
-        faults.append("the table is empty; give it at least one group with parameters")
-    if len(set(listed)) < len(listed):
-        faults.append(f"in two groups: {sorted({names.get(i, '?') for i in listed if listed.count(i) > 1})}")
-    left_out = [
-        names[id(p)] for p in tuned.model.parameters() if p.requires_grad and id(p) not in set(listed)
-    ]
-    if left_out:
-        faults.append(f"trainable but in no group: {left_out[:4]}; add them, or freeze them")
-    if any(id(p) not in set(listed) for p in head(tuned.model)):
-        faults.append(
-            "the new output layer is in no group; an untrained head guesses, so add a group with its parameters"
-        )
-    strangers = sum(i not in names for i in listed)
-    if strangers:
-        faults.append(
-            f"{strangers} parameters of the table are not the model's; build the table after the surgery"
-        )
-    if faults:
-        raise ValueError("the strategy's table does not fit the model: " + "; ".join(faults))

@@ -25,7 +25,7 @@ def peak_memory(run: Run) -> int:
 
 
 def saved_for_backward(run: Run, *, known: set[int]) -> int:
-    """Bytes of the storages, other than the `known` ones, that the forward pass of the longest micro-batch keeps."""
+    """Bytes of the storages, but for `known` ones, that the forward pass of the longest micro-batch keeps."""
     kept: dict[int, int] = {}
 
     def count(tensor: torch.Tensor) -> torch.Tensor:

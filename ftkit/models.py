@@ -45,7 +45,7 @@ PINNED = {
 def tokenizer(name: str):
     """The tokenizer of `name`: "encoder" or "decoder" of the scale in force, a hub id, or a folder.
 
-    A decoder without a padding token gets its end-of-text token for one: padding is masked by position, never by id.
+    A decoder without a padding token gets its end-of-text token for one: padding is masked by position.
     """
     from transformers import AutoTokenizer
 
@@ -134,7 +134,7 @@ def folder(name: str) -> Path:
     Tried in this order: a folder of that name, the hub's cache, the installed package, the hub. The first
     door that has the files is used; if they are not the pinned ones that is an error, not a reason to go on.
     """
-    name = _repository(name)
+    name = repository(name)
     if Path(name).is_dir():
         return _whole(Path(name), name)
     search, pinned = _Search(), PINNED.get(name)
@@ -147,7 +147,8 @@ def folder(name: str) -> Path:
     return _verified(_whole(found, name), name, pinned)
 
 
-def _repository(name: str) -> str:
+def repository(name: str) -> str:
+    """The hub id behind "encoder" and "decoder" at the scale in force; any other name as it is."""
     if name in ("encoder", "decoder"):
         return getattr(SCALES[scale_name()], name)
     return name
@@ -217,7 +218,8 @@ def _verified(place: Path, name: str, pinned: Pinned | None) -> Path:
     found = sha256(place / "model.safetensors")
     if found != pinned.weights:
         raise ValueError(
-            f"expected {place / 'model.safetensors'} of {name} to have SHA-256 {pinned.weights}, found {found}; "
+            f"expected {place / 'model.safetensors'} of {name} to have SHA-256 {pinned.weights}, found "
+            f"{found}; "
             "the file is damaged or another one: delete it and fetch or install the model again"
         )
     return place
@@ -230,7 +232,7 @@ def sha256(path: Path) -> str:
 
 
 def _quiet() -> None:
-    """No progress bar and no table of unused weights: a notebook's stored output would differ at every run."""
+    """No progress bar, no table of unused weights: a notebook's stored output would differ at every run."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""The order of an epoch: which examples make up which update. A pure function, so a resumed run needs no sampler state."""
+"""The order of an epoch: which examples make up which update. Pure, so that nothing need be saved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def epoch_batches(
 ) -> list[list[int]]:
     """Numbers of the examples of every update of an epoch; each example once.
 
-    The examples are shuffled, cut into windows of `window` batches, sorted by length inside a window, cut into
-    batches, and the batches shuffled: neighbours in length share a batch and little padding is computed.
+    The examples are shuffled, cut into windows of `window` batches, sorted by length inside a window, cut
+    into batches, and the batches shuffled: neighbours in length share a batch, so little padding is computed.
     """
     lengths = numpy.asarray(lengths)
     rng = numpy.random.default_rng([seed, epoch])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. `batch_size` means the same update on any hardware; `micro_batch_size` is the memory knob."""
+    """How to train. `batch_size` is the same on any hardware; `micro_batch_size` is the memory knob."""
 
     lr: float = 1e-3  # peak learning rate of a group whose lr_scale is 1
     epochs: int = 3
@@ -80,6 +80,7 @@ class History:
     trainable: int  # those in the table
     tokens_per_second: float  # real tokens, over the time spent in updates
     peak_memory: int  # bytes; 0 until it was measured
+    ended: str = "running"  # then "finished", "early" or "interrupted"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 
 def ramp(step: int, total: int, warmup: float) -> float:
-    """1 after the warm-up; before, a straight line whose first value is not 0, so that no update is wasted."""
+    """1 after the warm-up; before, a straight line that starts above 0, so that no update is wasted."""
     length = max(1, round(warmup * total))
     return min(1.0, (step + 1) / length)
 

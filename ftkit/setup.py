@@ -83,7 +83,7 @@ def device() -> str:
 
 
 def native_precision() -> str:
-    """What the device computes without emulation: bf16 from compute capability 8.0, fp16 below, fp32 on a CPU.
+    """What the device computes natively: bf16 from compute capability 8.0, fp16 below, fp32 on a CPU.
 
     `torch.cuda.is_bf16_supported()` is not asked: it says yes on a T4, which emulates bf16.
     """

@@ -63,7 +63,7 @@ def in_out(layer: nn.Module) -> tuple[int, int]:
 
 
 def head(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of the task's own output layer; empty for a language model, whose output is pretrained."""
+    """The parameters of the task's new output layer; empty for a language model: its output is pretrained."""
     return [p for name, module in model.named_children() if name in HEADS for p in module.parameters()]
 
 

@@ -18,7 +18,7 @@ class HeadOnly:
         """Raises ValueError for a model without an output layer of its own."""
         if not head(model):
             raise ValueError(
-                f"expected a model with a new output layer, found none in {type(model).__name__}; use Full or LoRA"
+                f"expected a new output layer, found none in {type(model).__name__}; use Full or LoRA"
             )
         freeze(model)
         return Tuned(model, trainable(model, [], name="head"))

@@ -1,6 +1,6 @@
 """LoRA: beside a frozen matrix, the product of two thin ones (Hu et al. 2021, arXiv:2106.09685).
 
-y = W x + (alpha / rank) B A x, with A (rank, in) and B (out, rank); B starts at 0, so nothing changes at first.
+y = W x + (alpha / rank) B A x, with A (rank, in) and B (out, rank); B starts at 0, so nothing changes yet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..surgery import HEADS, freeze, in_out, is_transposed, linear_names, put, r
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank updates beside the linear layers named in `targets`; without targets, beside all but the head."""
+    """Low-rank updates beside the linear layers named in `targets`; without any, beside all but the head."""
 
     rank: int = 8
     alpha: float = 16.0
@@ -29,14 +29,10 @@ class LoRA:
         """Raises ValueError for a rank that does not fit and for a target that does not exist."""
         targets = tuple(self.targets) or tuple(n for n in linear_names(model) if n not in (*HEADS, "lm_head"))
         freeze(model)
-        replace(
-            model,
-            targets,
-            lambda layer: LowRank(layer, rank=self.rank, alpha=self.alpha, dropout=self.dropout),
-        )
-        return Tuned(
-            model, trainable(model, [p for m in pairs(model).values() for p in (m.a, m.b)], name="lora")
-        )
+        options = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
+        replace(model, targets, lambda layer: LowRank(layer, **options))
+        thin = [p for layer in pairs(model).values() for p in (layer.a, layer.b)]
+        return Tuned(model, trainable(model, thin, name="lora"))
 
 
 class LowRank(nn.Module):
@@ -46,17 +42,16 @@ class LowRank(nn.Module):
         super().__init__()
         inputs, outputs = in_out(base)
         if not 1 <= rank <= min(inputs, outputs):
-            raise ValueError(
-                f"expected a rank from 1 to {min(inputs, outputs)} for a layer {inputs} -> {outputs}, found {rank}"
-            )
+            limits = f"a rank from 1 to {min(inputs, outputs)} for a layer {inputs} -> {outputs}"
+            raise ValueError(f"expected {limits}, found {rank}; choose a smaller rank or other targets")
         self.base, self.scale, self.dropout = base, alpha / rank, nn.Dropout(dropout)
         self.a = nn.Parameter(torch.empty(rank, inputs, device=base.weight.device))
         self.b = nn.Parameter(torch.zeros(outputs, rank, device=base.weight.device))
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., out)
-        update = self.dropout(x).to(self.a.dtype) @ self.a.T @ self.b.T
-        return self.base(x) + (self.scale * update).to(x.dtype)
+        thin = self.scale * (self.dropout(x).to(self.a.dtype) @ self.a.T)  # (..., rank)
+        return self.base(x) + (thin @ self.b.T).to(x.dtype)
 
     def delta(self) -> Tensor:
         """The update as one matrix (out, in), in fp32."""
@@ -69,7 +64,7 @@ def pairs(model: nn.Module) -> dict[str, LowRank]:
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """A copy without wrappers whose weights hold the updates, added in fp32; the model itself stays as it is."""
+    """A copy without wrappers whose weights hold the updates, added in fp32; the model stays as it is."""
     merged = copy.deepcopy(model)
     for name, layer in pairs(merged).items():
         delta = layer.delta().T if is_transposed(layer.base) else layer.delta()

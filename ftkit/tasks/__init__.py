@@ -1,4 +1,4 @@
-"""One file per task family: its examples, how a batch is made of them, what the loss counts, how it is scored."""
+"""One file per task family: its examples, how they make a batch, what the loss counts, how it is scored."""
 
 from .classification import Classification, Example, reviews, table
 

@@ -106,7 +106,7 @@ class Classification:
 
 
 def reviews(tokenizer, *, max_tokens: int | None = None) -> Classification:
-    """The course's reviews: positive or negative, eight domains, written for this project (data/README.md)."""
+    """The course's reviews: positive or negative, in eight domains, written for it (data/README.md)."""
     folder = data_folder() / "reviews"
     files = {name: folder / f"{name}.csv" for name in ("train", "validation", "test")}
     return table(
@@ -154,7 +154,8 @@ def table(
         unknown = sorted({r["label"] for r in rows[name]} - set(labels))
         if unknown:
             raise ValueError(
-                f"{validation if name == 'validation' else test}: label {unknown[0]!r} is in the {name} split but not in "
+                f"{validation if name == 'validation' else test}: label {unknown[0]!r} is in the {name} "
+                "split but not in "
                 f"training, which has {', '.join(labels)}; correct the label or add training rows for it"
             )
         splits[name], over = _encode(tokenizer, rows[name], labels, max_tokens=longest, first=first)

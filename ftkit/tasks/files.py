@@ -11,14 +11,15 @@ FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".parquet": "parquet"
 
 
 def read(file: str | Path, *, text: str, label: str | None, max_characters: int) -> list[dict[str, str]]:
-    """Rows as {"text": …, "label": …, other columns}; row numbers in errors count from 1, the header not counted."""
+    """Rows as {"text": …, "label": …, other columns}; errors count rows from 1, the header not counted."""
     file = Path(file)
     columns, rows = _table(file)
     wanted = [c for c in (text, label) if c is not None]
     missing = [c for c in wanted if c not in columns]
     if missing:
         raise ValueError(
-            f"{file}: expected a column {missing[0]!r}, found {', '.join(map(repr, columns))}; name one of these"
+            f"{file}: expected a column {missing[0]!r}, found {', '.join(map(repr, columns))}; name one "
+            "of these"
         )
     if not rows:
         raise ValueError(
@@ -41,7 +42,8 @@ def read(file: str | Path, *, text: str, label: str | None, max_characters: int)
         if label is not None:
             if row[label] is None or str(row[label]).strip() in ("", "nan", "NaN"):
                 raise ValueError(
-                    f"{file}, row {number}: the label in column {label!r} is missing; fill it in or delete the row"
+                    f"{file}, row {number}: the label in column {label!r} is missing; fill it in or "
+                    "delete the row"
                 )
             new["label"] = str(row[label]).strip()
         found.append(new)
@@ -62,7 +64,8 @@ def split(rows: dict[str, list], *, file: str | Path, seed: int) -> dict[str, li
         if len(members) <= len(absent):
             raise ValueError(
                 f"{file}: expected at least {len(absent) + 1} rows with label {label!r} to split off "
-                f"{' and '.join(absent)}, found {len(members)}; add rows, or give {' and '.join(absent)} as files"
+                f"{' and '.join(absent)}, found {len(members)}; add rows, or give {' and '.join(absent)} "
+                "as files"
             )
         members = [members[i] for i in rng.permutation(len(members))]
         share = max(1, round(0.1 * len(members)))
@@ -109,7 +112,7 @@ def _table(file: Path) -> tuple[list[str], list[dict]]:
 
 
 def _as_written(file: Path) -> dict:
-    """Settings that leave every cell as it stands: "NA", "01" and "" are texts and labels here, not numbers."""
+    """Settings that leave every cell as it stands: "NA", "01" and "" are texts here, not numbers."""
     from datasets import Features, Value
 
     separator = "\t" if file.suffix.lower() == ".tsv" else ","

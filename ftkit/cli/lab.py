@@ -1,0 +1,48 @@
+"""ftkit lab: JupyterLab on the course's first notebook."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+
+HELP = "open the course in JupyterLab, at notebook 00"
+FIRST = "00_start_here.ipynb"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to serve; anything else is JupyterLab's own configuration."""
+    parser.add_argument(
+        "--no-browser", action="store_true", help="only serve; the address with its token is printed"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8888, help="8888 by default; the next free one if it is taken"
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Replace this process by JupyterLab, serving the repository on the loopback address, with a token."""
+    from ..setup import data_folder
+
+    notebooks = data_folder().parent / "notebooks"
+    if not (notebooks / FIRST).is_file():
+        raise ValueError(
+            f"expected {notebooks / FIRST}, found none; run ftkit lab from a clone of the repository"
+        )
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ValueError("expected JupyterLab, found none; install it with pip install -r requirements.txt")
+    command = [sys.executable, "-m", "jupyterlab", str(notebooks / FIRST), f"--port={given.port}"]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={notebooks.parent}"]
+    command += [
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
+    if given.no_browser:
+        command.append("--no-browser")
+    if (
+        hasattr(os, "geteuid") and os.geteuid() == 0
+    ):  # in a container; the server stays on loopback, behind its token
+        command.append("--allow-root")
+    sys.stdout.flush()
+    os.execv(sys.executable, command)

@@ -1,0 +1,49 @@
+"""ftkit predict: one row a line, label, tab, probability."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from . import build
+from .runfolder import CHECKPOINTS, load
+
+HELP = "label texts with a fine-tuned model; prints label, tab, probability, one row a line"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """A run folder and texts or files."""
+    parser.add_argument("folder", type=Path, help="the run folder (--out of ftkit finetune)")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="TEXT_OR_FILE", help="sentences, or CSV, TSV, JSONL, Parquet files"
+    )
+    parser.add_argument("--text", help="name of the files' text column; by default the one trained on")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Load the best weights and answer for every text, in order."""
+    from .. import checkpoint, models
+    from ..fit import predict
+    from ..loop import Run
+    from ..records import TrainConfig
+    from ..tasks import Classification
+
+    settings = load(given.folder)
+    texts = [text for one in given.inputs for text in _texts(one, given.text or settings.text)]
+    tokenizer = models.tokenizer(settings.model)
+    task = Classification(tokenizer, settings.labels, (), (), (), max_tokens=settings.max_tokens)
+    trained = Run(build.tuned(settings, task), task, TrainConfig())
+    checkpoint.restore_parameters(trained, checkpoint.best(given.folder / CHECKPOINTS))
+    for answer in predict(trained.tuned.model, task, texts):
+        print(f"{answer.label}\t{answer.probability:.4f}")
+    return 0
+
+
+def _texts(one: str, column: str) -> list[str]:
+    from ..tasks.files import FORMATS, read
+
+    if not one.strip():
+        raise ValueError("expected a text, found an empty one; give a sentence in quotes, or a file")
+    if Path(one).suffix.lower() in FORMATS and (Path(one).exists() or " " not in one):
+        return [row["text"] for row in read(one, text=column, label=None, max_characters=20_000)]
+    return [one]
