@@ -86,7 +86,7 @@ FIGURES = {
 def drawn(request):
     """Every kind of figure, laid out as it will be saved."""
     fig = FIGURES[request.param]()
-    fig.savefig(io.BytesIO(), format="png")
+    fig.savefig(io.BytesIO(), format="png", dpi="figure")
     return fig
 
 
@@ -137,6 +137,13 @@ def test_a_png_stays_under_sixty_kilobytes_and_is_opaque_white_at_its_edge(drawn
     assert Image.open(io.BytesIO(data)).convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
 
 
+def test_saving_space_changes_no_colour_of_the_palette():
+    fig = show.curves({f"{LONG} {i}": steps(1000, seed=i, level=i / 2) for i in range(7)})
+    pixels = numpy.array(Image.open(io.BytesIO(outputs.png(fig, limit=40_000))).convert("RGB"))
+    for colour in style.PALETTE:
+        assert abs(pixels - numpy.array(to_rgb(colour)) * 255).max(axis=2).min() <= 4, colour
+
+
 def test_a_picture_of_noise_becomes_coarser_until_it_fits_or_is_refused():
     fig = style.empty()
     fig.subplots().imshow(numpy.random.default_rng(0).random((300, 300)), aspect="auto")
@@ -178,7 +185,7 @@ def test_colour_blind_eyes_tell_any_two_colours_of_the_palette_apart(eyes):
         return lab(numpy.clip(numpy.array(EYES[eyes]) @ linear, 0, 1))
 
     for one, other in itertools.combinations(style.PALETTE, 2):
-        assert numpy.linalg.norm(seen(one) - seen(other)) > 12, f"{one} and {other}"
+        assert numpy.linalg.norm(seen(one) - seen(other)) > 25, f"{one} and {other}"
 
 
 def test_every_colour_of_the_palette_stands_out_from_white():
@@ -259,7 +266,7 @@ def test_the_table_is_coloured_by_the_schedules_mean_rate():
     total, halves = 200, [range(100), range(100, 200)]
     means = [sum(multiplier("cosine", s, total, 0.2) for s in half) / 100 for half in halves]
     values = show.strategy_table(tuned(0), config).axes[0].collections[0].get_array()
-    assert values == pytest.approx(numpy.array([[2e-5 * m for m in means], [2e-3 * m for m in means]]))
+    assert values.tolist() == [pytest.approx([rate * m for m in means]) for rate in (2e-5, 2e-3)]
 
 
 def test_the_table_counts_what_trains_and_gives_the_rest_a_frozen_row():
@@ -291,10 +298,11 @@ def test_bars_carry_the_intervals_of_metrics():
 def test_bars_say_their_numbers_in_the_order_given_from_the_top():
     ax = show.bars({"full": 2210.4, "LoRA": 41.26, "loss": 0.5, "down": -0.25, "rate": 2e-5}).axes[0]
     assert [t.get_text() for t in ax.texts] == ["2,210", "41.3", "0.500", "−0.250", "2e−05"]
-    assert [t.get_text() for t in ax.get_yticklabels()][0] == "full" and ax.yaxis_inverted()
+    assert ax.get_yticklabels()[0].get_text() == "full" and ax.yaxis_inverted()
 
 
-def test_a_spectrum_is_sorted_and_leaves_zeros_out():
+@pytest.mark.filterwarnings("error")
+def test_a_spectrum_takes_tensors_that_need_gradients_sorts_them_and_leaves_zeros_out():
     ax = show.spectrum({"query": torch.tensor([0.5, 3.0, 0.0], requires_grad=True)}).axes[0]
     assert list(ax.lines[0].get_ydata()) == [3.0, 0.5] and ax.get_yscale() == "log"
     with pytest.raises(ValueError, match="above 0"):
@@ -305,7 +313,7 @@ def test_a_confusion_matrix_has_truth_in_rows_from_the_top():
     ax = show.confusion([[90, 10], [0, 50]], ("negative", "positive")).axes[0]
     assert [t.get_text() for t in ax.texts] == ["90\n90%", "10\n10%", "0\n0%", "50\n100%"]
     assert ax.yaxis_inverted() and (ax.get_ylabel(), ax.get_xlabel()) == ("truth", "answer")
-    with pytest.raises(ValueError, match="3 x 3 .* found rows of 2, 2"):
+    with pytest.raises(ValueError, match="found rows of 2, 2"):
         show.confusion([[1, 2], [3, 4]], ("a", "b", "c"))
 
 
@@ -424,8 +432,7 @@ def prediction(label: str, probability: float) -> Prediction:
 
 def box(predictors: dict, value: str = "The soup was cold."):
     """(text field, button, answers) of a sentence box."""
-    (line, answers), _ = [widget := sentence.build_sentence_box(predictors, value)[0].children, None]
-    assert len(widget) == 2
+    line, answers = sentence.build_sentence_box(predictors, value)[0].children
     return *line.children, answers
 
 
@@ -484,7 +491,7 @@ def test_names_labels_and_messages_are_escaped():
 
 @pytest.mark.parametrize("nothing", ["", "   "])
 def test_an_empty_sentence_gets_a_message_and_no_model_is_asked(nothing):
-    field, button, answers = box({"model": lambda text: pytest.fail("asked")}, nothing)
+    _, button, answers = box({"model": lambda text: pytest.fail("asked")}, nothing)
     button.click()
     assert "Type a sentence first" in answers.value and "ftkit-row" not in answers.value
     assert not button.disabled

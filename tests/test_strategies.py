@@ -51,7 +51,7 @@ def shake_pairs(model):
 
 
 def ours_and_theirs(name, *, dropout=0.0):
-    """The same model under our LoRA and under PEFT's, with the same values in A and B, and the layers in pairs."""
+    """The same model under our LoRA and PEFT's, with the same values in A and B, and the layers in pairs."""
     model = shaken(CLASSIFIERS[name]())
     settings = peft.LoraConfig(
         r=RANK,
@@ -221,7 +221,7 @@ def test_a_rank_that_does_not_fit_is_refused_with_the_range(rank):
 
 
 def test_a_target_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(ValueError, match="none named q_proj.*key, query, value"):
+    with pytest.raises(ValueError, match=r"none named q_proj.*key, query, value"):
         LoRA(targets=("q_proj",)).apply(bert())
 
 
@@ -288,7 +288,7 @@ def test_head_only_trains_the_head(make):
 
 
 def test_head_only_refuses_a_language_model():
-    with pytest.raises(ValueError, match="output layer.*GPT2LMHeadModel"):
+    with pytest.raises(ValueError, match=r"output layer.*GPT2LMHeadModel"):
         HeadOnly().apply(language_model())
 
 
@@ -306,5 +306,6 @@ def test_training_moves_the_table_and_nothing_else(name, make):
 
 @pytest.mark.parametrize("strategy", [Full(), LoRA(rank=4)])
 def test_a_language_model_learns(strategy):
-    run = finish(start(language_model(), strategy=strategy, task=language_modelling(), lr=2e-2, epochs=8))
-    assert run.steps[-1].loss < run.steps[0].loss - 0.2
+    run = finish(start(language_model(), strategy=strategy, task=language_modelling(), lr=3e-2, epochs=12))
+    first, last = (sum(s.loss * s.terms for s in run.steps if s.epoch == epoch) for epoch in (0, 11))
+    assert last < 0.95 * first

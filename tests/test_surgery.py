@@ -49,7 +49,7 @@ def test_replace_takes_whole_names_only():
 def test_replace_names_what_is_missing_and_what_there_is():
     model = bert()
     with pytest.raises(
-        ValueError, match="none named q_proj, v_proj; .* classifier, dense, key, query, value"
+        ValueError, match=r"none named q_proj, v_proj; .* classifier, dense, key, query, value"
     ):
         replace(model, ("query", "q_proj", "v_proj"), Marked)
     assert not any(isinstance(m, Marked) for m in model.modules())
@@ -98,7 +98,7 @@ def test_layer_groups_go_from_the_embeddings_to_the_head(make):
 
 
 def test_a_model_without_blocks_has_no_layer_groups():
-    with pytest.raises(ValueError, match="list of blocks.*Linear"):
+    with pytest.raises(ValueError, match=r"list of blocks.*Linear"):
         layer_groups(nn.Linear(2, 2))
 
 

@@ -344,7 +344,8 @@ class Bag(torch.nn.Module):
         return types.SimpleNamespace(logits=logits)
 
     def by_hand(self, ids):
-        return [sum(float(self.rows[i, k]) for i in ids) for k in range(3)]
+        rows = self.rows.tolist()
+        return [sum(rows[i][k] for i in ids) for k in range(3)]
 
 
 def probabilities_by_hand(logits):
@@ -641,7 +642,7 @@ def test_bytes_that_are_no_parquet_are_refused(tmp_path, capfd):
 
 @pytest.mark.parametrize(("given", "enough"), [((), 3), (("test",), 2)])
 def test_too_few_rows_of_a_label_to_split_are_refused(given, enough, tmp_path, capfd):
-    own = {name: write(tmp_path / f"{name}.csv", rows_of(6)) for name in given}
+    own = {name: write(tmp_path / f"{name}.csv", rows_of(6, ("no", "rare"))) for name in given}
     rows = rows_of(12, ("no",)) + [{"text": f"row {i}", "label": "rare"} for i in range(enough)]
     file = tmp_path / "file.csv"
     assert "rare" in read(write(file, rows), **own).labels

@@ -107,6 +107,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"written: {', '.join(str(given.out / n) for n in card.NAMES)}")
         print(f'try it: ftkit predict {given.out} "a sentence of yours"')
     one.processes.wait_for_everyone()
+    one.processes.destroy_process_group()
     return 0
 
 

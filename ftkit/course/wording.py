@@ -22,7 +22,7 @@ REMOVED = {
 SHOWN = "shows-removed-name"
 WORDS = re.compile(r"\b(simply|just|obviously|easy|simple)\b(?!-)", re.IGNORECASE)
 PLACES = re.compile(
-    r"(?<![\w.~}/:-])/(home|Users|root|tmp|content|mnt|opt|var|usr|work|workspace|kaggle)\b"
+    r"(?<![\w.~}</:-])/(home|Users|root|tmp|content|mnt|opt|var|usr|work|workspace|kaggle)\b"
     r"|(?<!\w)[A-Z]:\\+(Users|Documents|Program|Temp|Data)",
 )
 ROOTED = re.compile(r"^/[\w.-]+/[\w./-]*$")
@@ -45,7 +45,9 @@ def prose(text: str) -> str:
     """Markdown without what is quoted: code, formulas, targets of links, block quotes, text in quotes."""
     text = re.sub(r"^(```|~~~).*?^\1", " ", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"^\s*>.*$", " ", text, flags=re.MULTILINE)
-    text = re.sub(r"`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\]\([^)]*\)|<[^>]*>", " ", text, flags=re.DOTALL)
+    text = re.sub(
+        r"`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\]\([^)]*\)|</?[A-Za-z][^>]*>", " ", text, flags=re.DOTALL
+    )
     return re.sub(r"“[^”]*”|\"[^\"\n]*\"", " ", text)
 
 

@@ -69,8 +69,14 @@ def digits(number: float) -> str:
 
 
 def spectrum(values: Mapping[str, Sequence[float]]):
-    """Singular values, largest first, on a log scale that ends at a 1e-8th of the largest."""
-    found = {name: sorted((float(v) for v in column), reverse=True) for name, column in values.items()}
+    """Singular values, largest first, on a log scale that ends at a 1e-8th of the largest.
+
+    `values` maps a name to a list, an array or a tensor.
+    """
+    found = {
+        name: sorted(column if isinstance(column, Sequence) else column.tolist(), reverse=True)
+        for name, column in values.items()
+    }
     if not found or any(not column or column[0] <= 0 for column in found.values()):
         raise ValueError(
             "expected singular values above 0 for every name, found none; has the matrix changed?"

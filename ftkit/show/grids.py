@@ -43,9 +43,8 @@ def strategy_table(tuned: Tuned, config: TrainConfig):
         ax.set_xlabel("epoch (grey: frozen)")
         fig.colorbar(mesh, ax=ax, pad=0.02, aspect=30, label="mean learning rate")
     total = training + frozen
-    fig.suptitle(
-        f"{training:,} of {total:,} parameters train ({percent(training, total)})", fontsize="medium"
-    )
+    title = f"{training:,} of {total:,} parameters train ({percent(training, total)})"
+    fig.suptitle(title, x=0.01, ha="left", fontsize="medium")
     return fig
 
 

@@ -21,6 +21,7 @@ def curves(runs: Mapping[str, Sequence], floor: float | None = None, ax=None):
     for number, (name, steps) in enumerate(runs.items()):
         raw, line = loss_lines(ax, name, number)
         trace(raw, line, steps)
+        raw.set_visible(len(runs) <= 4)  # more would hide the means
     dress_loss(ax, floor)
     legend(ax, grow=own)
     return ax.get_figure(root=True)

@@ -11,8 +11,9 @@ LETTER = 0.09  # inches that a letter of that size takes, on average
 INK = "#1a1a1a"
 QUIET = "#6b6b6b"
 
-# After Okabe and Ito (2008), darkened until each stands out from white by 3 to 1 or more.
-PALETTE = ("#0072b2", "#d55e00", "#007a5a", "#b0408c", "#8a6200", "#56606b", "#2f2a6b")
+# The first two from Okabe and Ito (2008); the others so that each stands out from white by 3 to 1, and any
+# two are far apart for usual, protanopic and deuteranopic eyes alike.
+PALETTE = ("#0072b2", "#d55e00", "#115044", "#b6859d", "#573a00", "#4b2ab9", "#1a2045")
 DASHES = ("-", "--", ":")  # a second sign beside the colour, for a print in grey
 RAMP = ("#d6e8f6", "#7fb8de", "#2f8ac4", "#0a5a94", "#0b2d5b")  # light to dark: the more, the darker
 

@@ -80,8 +80,8 @@ class Classification:
         )
 
     @torch.inference_mode()
-    def probabilities(self, model: nn.Module, examples: Sequence[Example], *, batch_size: int = 64) -> Tensor:
-        """(examples, labels), in the order given; computed in batches of similar length."""
+    def outputs(self, model: nn.Module, examples: Sequence[Example], *, batch_size: int = 64) -> Tensor:
+        """Logits (examples, labels) on the CPU, in the order given; computed in batches of similar length."""
         model.eval()
         device = next(model.parameters()).device
         order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
@@ -89,17 +89,20 @@ class Classification:
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
             batch = self.collate([examples[i] for i in part], device)
-            found[part] = self.logits(model, batch).softmax(-1).cpu()
+            found[part] = self.logits(model, batch).cpu()
         return found
+
+    def probabilities(self, model: nn.Module, examples: Sequence[Example], *, batch_size: int = 64) -> Tensor:
+        """(examples, labels), each row adding up to 1."""
+        return self.outputs(model, examples, batch_size=batch_size).softmax(-1)
 
     def score(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         """Mean cross-entropy in nats, accuracy and macro F1."""
-        probabilities = self.probabilities(model, examples)
+        logits = self.outputs(model, examples)
         truth = torch.tensor([e.label for e in examples])
-        guessed = probabilities.argmax(-1)
-        own = probabilities.gather(1, truth[:, None]).clamp_min(1e-12)
+        guessed = logits.argmax(-1)
         return {
-            "loss": float(-own.log().mean()),
+            "loss": float(cross_entropy(logits, truth)),
             "accuracy": metrics.accuracy(truth, guessed),
             "f1": metrics.macro_f1(truth, guessed),
         }
@@ -146,18 +149,19 @@ def table(
     labels = tuple(sorted({r["label"] for r in rows["train"]}))
     if len(labels) < 2:
         raise ValueError(
-            f"{file}: expected at least two different labels in column {label!r}, found only {labels[0]!r}"
+            f"{file}: expected at least two different labels in column {label!r}, found only {labels[0]!r}; "
+            "add rows of another label"
         )
     longest = min(max_tokens or SCALES[scale_name()].max_tokens, tokenizer.model_max_length)
     splits, cut, first = {}, 0, 0
     for name in ("train", "validation", "test"):
-        unknown = sorted({r["label"] for r in rows[name]} - set(labels))
-        if unknown:
-            raise ValueError(
-                f"{validation if name == 'validation' else test}: label {unknown[0]!r} is in the {name} "
-                "split but not in "
-                f"training, which has {', '.join(labels)}; correct the label or add training rows for it"
-            )
+        for number, row in enumerate(rows[name], 1):
+            if row["label"] not in labels:
+                place = f"{validation if name == 'validation' else test}, row {number}"
+                raise ValueError(
+                    f"{place}: label {row['label']!r} is not in training, which has {', '.join(labels)}; "
+                    "correct it or add training rows for it"
+                )
         splits[name], over = _encode(tokenizer, rows[name], labels, max_tokens=longest, first=first)
         cut, first = cut + over, first + len(splits[name])
     return Classification(tokenizer, labels, **splits, max_tokens=longest, cut=cut)

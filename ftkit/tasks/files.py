@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
+import sys
 from pathlib import Path
 
 import numpy
 
-FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".parquet": "parquet"}
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def read(file: str | Path, *, text: str, label: str | None, max_characters: int) -> list[dict[str, str]]:
@@ -76,53 +78,87 @@ def split(rows: dict[str, list], *, file: str | Path, seed: int) -> dict[str, li
 
 
 def _table(file: Path) -> tuple[list[str], list[dict]]:
+    """(column names, rows). Cells stay as written: "NA" and "01" are texts and labels here, not numbers.
+
+    Read with the standard library and Arrow rather than through `datasets`, which tells neither the row nor,
+    in plain words, the fault, takes a file's name for a pattern, and may serve an edited file from its cache.
+    """
     if file.is_dir():
         raise ValueError(
-            f"{file}: expected a file, found a folder; name one {', '.join(FORMATS)} file inside it"
+            f"{file}: expected a file, found a folder; name a {', '.join(FORMATS)} file inside it"
         )
     if not file.is_file():
         raise ValueError(f"{file}: no such file; check the path (looked in {file.resolve().parent})")
-    if file.suffix.lower() not in FORMATS:
+    kind = file.suffix.lower()
+    if kind not in FORMATS:
         raise ValueError(
-            f"{file}: expected a file ending in {', '.join(FORMATS)}, found {file.suffix or 'no ending'!r}"
+            f"{file}: expected a file ending in {', '.join(FORMATS)}, found {file.suffix or 'none'!r}; "
+            "convert it"
         )
     if file.stat().st_size == 0:
-        raise ValueError(
-            f"{file}: the file is empty; it needs a header with column names and at least one row"
-        )
-    if file.suffix.lower() != ".parquet":
-        _refuse_other_encodings(file)
-    import datasets
-
-    keys = _as_written(file) if FORMATS[file.suffix.lower()] == "csv" else {}
-    shown = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        rows = datasets.load_dataset(
-            FORMATS[file.suffix.lower()], data_files=str(file), split="train", **keys
-        )
-    except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
-        raise ValueError(
-            f"{file}: not readable as {file.suffix[1:].upper()}: {_root(error)}; correct the file"
-        ) from None
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
-    return rows.column_names, rows.to_list()
+        raise ValueError(f"{file}: the file is empty; it needs column names and at least one row")
+    if kind == ".parquet":
+        return _parquet(file)
+    _refuse_other_encodings(file)
+    return _jsonl(file) if kind == ".jsonl" else _csv(file, separator="\t" if kind == ".tsv" else ",")
 
 
-def _as_written(file: Path) -> dict:
-    """Settings that leave every cell as it stands: "NA", "01" and "" are texts here, not numbers."""
-    from datasets import Features, Value
-
-    separator = "\t" if file.suffix.lower() == ".tsv" else ","
+def _csv(file: Path, *, separator: str) -> tuple[list[str], list[dict]]:
+    csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # a long cell is told by its row
+    rows: list[dict] = []
     with open(file, encoding="utf-8-sig", newline="") as lines:
-        columns = next(csv.reader(lines, delimiter=separator), [])
-    twice = sorted({c for c in columns if columns.count(c) > 1})
-    if twice:
-        raise ValueError(f"{file}: expected every column name once, found {twice[0]!r} twice; rename one")
-    features = Features({column: Value("string") for column in columns})
-    return {"features": features, "sep": separator, "keep_default_na": False, "encoding": "utf-8-sig"}
+        table = csv.reader(lines, delimiter=separator, strict=True)
+        try:
+            columns = next((cells for cells in table if cells), [])
+            twice = sorted({c for c in columns if columns.count(c) > 1})
+            if twice:
+                raise ValueError(f"{file}: expected every column once, found {twice[0]!r} twice; rename one")
+            for cells in table:
+                if not cells:  # a blank line
+                    continue
+                if len(cells) != len(columns):
+                    raise ValueError(
+                        f"{file}, row {len(rows) + 1}: expected {len(columns)} cells, found {len(cells)}; "
+                        f"put texts that contain {'a comma' if separator == ',' else 'a tab'} in quotes"
+                    )
+                rows.append(dict(zip(columns, cells, strict=True)))
+        except csv.Error:
+            raise ValueError(
+                f"{file}, row {len(rows) + 1}: a double quote is not closed or not doubled; write a quote inside "
+                'a quoted text as ""'
+            ) from None
+    return columns, rows
+
+
+def _jsonl(file: Path) -> tuple[list[str], list[dict]]:
+    rows: list[dict] = []
+    with open(file, encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f"{file}, line {number}: expected one JSON object, found {line.strip()[:40]!r}; "
+                    'write each row as {"text": "...", "label": "..."} on a line of its own'
+                )
+            rows.append(row)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return columns, [{name: row.get(name) for name in columns} for row in rows]
+
+
+def _parquet(file: Path) -> tuple[list[str], list[dict]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(file).read()
+    except (pyarrow.ArrowInvalid, OSError):
+        raise ValueError(f"{file}: not readable as PARQUET; is it another format, or cut off?") from None
+    return table.column_names, table.to_pylist()
 
 
 def _refuse_other_encodings(file: Path) -> None:
@@ -135,9 +171,3 @@ def _refuse_other_encodings(file: Path) -> None:
                     f"{file}, line {number}: expected UTF-8, found byte 0x{line[error.start]:02x}; "
                     "save the file as UTF-8 (in a spreadsheet: export as CSV UTF-8)"
                 ) from None
-
-
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__
-    return " ".join(str(error).split())
