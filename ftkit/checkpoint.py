@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,15 +39,16 @@ def save(run: Run, folder: str | Path) -> Path:
     if place.exists() and not faults(place):
         return place
     folder.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    draft = folder / f".writing-{uuid.uuid4().hex}"
     try:
+        draft.mkdir()  # in here, so that Ctrl-C finds no moment before the clean-up is armed
         names = _names(run)
         save_file({n: p.detach().cpu().contiguous() for n, p in names.items()}, draft / PARAMETERS)
         save_file(_optimizer_tensors(run, names), draft / OPTIMIZER)
         state = {
             "steps": [asdict(s) for s in run.steps],
             "evaluations": [asdict(e) for e in run.evaluations],
-            "groups": [g.name for g in run.tuned.groups],
+            "fixed": _fixed(run),
             "scaler": run.scaler.state_dict(),
             "config": asdict(run.config),
         }
@@ -78,16 +81,14 @@ def restore(run: Run, place: str | Path) -> None:
     parameters, optimizer, state = _read(place)
     names = _names(run)
     _refuse_mismatch(place, parameters, names)
-    known = asdict(run.config)
-    other = [
-        k
-        for k in ("lr", "epochs", "batch_size", "schedule", "warmup", "seed")
-        if known[k] != state["config"][k]
-    ]
+    known = asdict(run.config) | _fixed(run)
+    saved = state["config"] | state["fixed"]
+    free = ("micro_batch_size", "precision", "evaluate_every", "patience")
+    other = [k for k in known if k not in free and known[k] != saved[k]]
     if other:
         raise ValueError(
             f"{place}: saved with "
-            + ", ".join(f"{k}={state['config'][k]}" for k in other)
+            + ", ".join(f"{k}={saved[k]}" for k in other)
             + ", this run has "
             + ", ".join(f"{k}={known[k]}" for k in other)
             + "; use the saved settings to go on, or start a new run in another folder"
@@ -119,17 +120,19 @@ def latest(folder: str | Path) -> Path | None:
     return None
 
 
-def best(folder: str | Path) -> Path:
-    """The whole checkpoint in `folder` with the lowest validation loss, by the newest one's history."""
+def best(folder: str | Path, evaluations: Sequence[Evaluation] | None = None) -> Path:
+    """The whole checkpoint in `folder` with the lowest validation loss, by `evaluations` or its newest."""
     newest = latest(folder)
     if newest is None:
         raise ValueError(
             f"{folder}: expected a checkpoint, found none that is whole; train first, or restore a copy"
         )
-    evaluations = json.loads((newest / STATE).read_text(encoding="utf-8"))["evaluations"]
+    if evaluations is None:
+        saved = json.loads((newest / STATE).read_text(encoding="utf-8"))["evaluations"]
+        evaluations = [Evaluation(**e) for e in saved]
     if not evaluations:
         return newest
-    step = min(evaluations, key=lambda e: e["scores"]["loss"])["step"]
+    step = min(evaluations, key=lambda e: e.scores["loss"]).step
     place = Path(folder) / f"step-{step:06d}"
     if not place.exists() or faults(place):
         warnings.warn(f"the best checkpoint {place} is damaged or gone; taking {newest.name}", stacklevel=2)
@@ -142,9 +145,15 @@ def all_in(folder: str | Path) -> list[Path]:
     return sorted(p for p in Path(folder).glob("step-*") if p.is_dir())
 
 
-def prune(folder: str | Path, *, keep: int = 2) -> None:
+def belongs(run: Run, place: Path) -> bool:
+    """Whether the run has done the updates that the whole checkpoint in `place` has done."""
+    saved = json.loads((place / STATE).read_text(encoding="utf-8"))["steps"]
+    return [s["loss"] for s in saved] == [s.loss for s in run.steps[: len(saved)]]
+
+
+def prune(folder: str | Path, *, keep: int = 2, evaluations: Sequence[Evaluation] | None = None) -> None:
     """Delete all but the newest `keep` checkpoints and the best one."""
-    kept = {*all_in(folder)[-keep:], best(folder)}
+    kept = {*all_in(folder)[-keep:], best(folder, evaluations)}
     for place in all_in(folder):
         if place not in kept:
             (place / MANIFEST).unlink(
@@ -157,10 +166,13 @@ def faults(place: Path) -> list[str]:
     """What is wrong with a checkpoint's files; empty for a whole one."""
     try:
         listed = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ["no readable manifest"]
+        expectations = {
+            n: {k: listed[n][k] for k in ("bytes", "sha256")} for n in (PARAMETERS, OPTIMIZER, STATE)
+        }
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ["no readable manifest that lists every file"]
     found = []
-    for name, expected in listed.items():
+    for name, expected in expectations.items():
         file = place / name
         if not file.is_file():
             found.append(f"{name} is missing")
@@ -169,6 +181,12 @@ def faults(place: Path) -> list[str]:
         elif sha256(file) != expected["sha256"]:
             found.append(f"{name} has another SHA-256")
     return found
+
+
+def _fixed(run: Run) -> dict:
+    """What else a run must share with the one it goes on from: the speeds of the table, and the length."""
+    speeds = [f"{g.name} x{g.lr_scale:g} from epoch {g.from_epoch}" for g in run.tuned.groups]
+    return {"groups": speeds, "updates": run.total}
 
 
 def _names(run: Run) -> dict[str, torch.nn.Parameter]:

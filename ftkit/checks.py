@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from .records import TrainConfig, Tuned
-from .schedules import multiplier
+from .schedules import SCHEDULES
 from .setup import native_precision
 from .surgery import head
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def usable_precision(asked: str, device: str) -> str:
@@ -36,12 +38,21 @@ def check_config(config: TrainConfig) -> None:
             ),
             ("warmup", "a share from 0 to 1", 0 <= config.warmup <= 1),
             ("clip", "above 0, or None", config.clip is None or config.clip > 0),
+            ("weight_decay", "0 or more", config.weight_decay >= 0),
+            (
+                "evaluate_every",
+                "1 or more, or None",
+                config.evaluate_every is None or config.evaluate_every >= 1,
+            ),
+            ("patience", "1 or more, or None", config.patience is None or config.patience >= 1),
+            ("seed", "0 or more", config.seed >= 0),
+            ("schedule", f"one of {', '.join(SCHEDULES)}", config.schedule in SCHEDULES),
+            ("precision", f"one of {', '.join(PRECISIONS)}", config.precision in PRECISIONS),
         ]
         if not fine
     ]
     if faults:
         raise ValueError("; ".join(faults))
-    multiplier(config.schedule, 0, 1, config.warmup)
 
 
 def check_table(tuned: Tuned) -> None:
@@ -51,6 +62,8 @@ def check_table(tuned: Tuned) -> None:
     faults = []
     if not listed:
         faults.append("the table is empty; give it at least one group with parameters")
+    elif all(g.from_epoch > 0 for g in tuned.groups if g.params):
+        faults.append("no group trains in epoch 0; give at least one from_epoch=0")
     if len(set(listed)) < len(listed):
         faults.append(f"in two groups: {sorted({names.get(i, '?') for i in listed if listed.count(i) > 1})}")
     left_out = [

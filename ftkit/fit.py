@@ -45,23 +45,18 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
     """
     folder = Path(folder)
     _refuse_foreign(run, folder)
-    main, every = run.processes.is_main_process, run.config.evaluate_every or run.per_epoch
+    main = run.processes.is_main_process
     bar = tqdm(
         total=run.total, initial=run.step, unit="update", disable=not (progress and main), dynamic_ncols=True
     )
-    run.ended = "finished"
     try:
-        for step in updates(run):
+        _settle(run, folder)  # what a run that was interrupted, or advanced by `updates`, still owes
+        for step in () if _stale(run) else updates(run):
             bar.update()
             bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
-            if run.step % every == 0 or run.step == run.total:
-                run.evaluations.append(Evaluation(run.step, evaluate(run)))
-                if main:
-                    checkpoint.save(run, folder)
-                    checkpoint.prune(folder)
-                if _stale(run):
-                    run.ended = "early"
-                    break
+            _settle(run, folder)
+            if _stale(run):
+                break
     except KeyboardInterrupt:
         run.ended = "interrupted"
         if main:
@@ -70,10 +65,23 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
         return run.history
     finally:
         bar.close()
+    run.ended = "early" if _stale(run) else "finished"
     run.processes.wait_for_everyone()
     run.peak_memory = peak_memory(run)
-    checkpoint.restore_parameters(run, checkpoint.best(folder))
+    checkpoint.restore_parameters(run, checkpoint.best(folder, run.evaluations))
     return run.history
+
+
+def _settle(run: Run, folder: Path) -> None:
+    """Evaluate and save where it is due after this many updates, once."""
+    every = run.config.evaluate_every or run.per_epoch
+    if run.step == 0 or (run.step % every > 0 and run.step < run.total):
+        return
+    if not run.evaluations or run.evaluations[-1].step < run.step:
+        run.evaluations.append(Evaluation(run.step, evaluate(run)))
+    if run.processes.is_main_process:
+        checkpoint.save(run, folder)
+        checkpoint.prune(folder, evaluations=run.evaluations)
 
 
 def _stale(run: Run) -> bool:
@@ -81,16 +89,17 @@ def _stale(run: Run) -> bool:
     if run.config.patience is None:
         return False
     losses = [e.scores["loss"] for e in run.evaluations]
-    return len(losses) - 1 - losses.index(min(losses)) >= run.config.patience
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= run.config.patience
 
 
 def _refuse_foreign(run: Run, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder to save in, found a file; choose another")
     newest = checkpoint.all_in(folder)[-1:] if folder.exists() else []
-    if newest and int(newest[0].name.removeprefix("step-")) > run.step:
+    ahead = newest and int(newest[0].name.removeprefix("step-")) > run.step
+    whole = [] if ahead else [p for p in newest if not checkpoint.faults(p)]
+    if ahead or not all(checkpoint.belongs(run, p) for p in whole):
         raise ValueError(
-            f"{folder}: holds checkpoints up to {newest[0].name}, and this run is at update {run.step}; "
-            "choose another "
-            "folder, or go on with checkpoint.restore(run, checkpoint.latest(folder))"
+            f"{folder}: holds checkpoints up to {newest[0].name} that this run, at update {run.step}, did "
+            "not write; choose another, or go on with checkpoint.restore(run, checkpoint.latest(folder))"
         )

@@ -35,13 +35,11 @@ def updates(run: Run) -> Iterator[Step]:
         factor = multiplier(config.schedule, run.step, run.total, config.warmup)
         awake = wake(run.optimizer, epoch=epoch, lr=config.lr * factor)
         model.train()  # the caller may have evaluated
-        loss, terms, tokens = accumulate(
-            run, examples
-        )  # the gradient of the whole update, over all processes
-        run.scaler.unscale_(run.optimizer)
-        norm = nn.utils.clip_grad_norm_(awake, config.clip or math.inf).item()
-        refuse_nonfinite(run, loss, norm)
+        loss, terms, tokens = accumulate(run, examples)  # leaves the whole update's gradient
         with undisturbed():  # Ctrl-C waits: an update happens whole or not at all
+            run.scaler.unscale_(run.optimizer)
+            norm = nn.utils.clip_grad_norm_(awake, config.clip or math.inf).item()
+            refuse_nonfinite(run, loss, norm)
             run.scaler.step(run.optimizer)
             run.scaler.update()
             seconds = time.perf_counter() - began
@@ -57,43 +55,57 @@ def accumulate(run: Run, examples: list) -> tuple[float, int, int]:
     micro-batches nor the number of processes changes the result. What does not fit the memory is tried again
     in halves.
     """
-    while True:
-        run.optimizer.zero_grad(set_to_none=True)
+    # every exchange between the processes stands outside the retry: one process may have to try again alone
+    terms, tokens = reduce(count(run, examples), "sum").tolist()
+    if terms == 0:
+        raise ValueError(f"update {run.step}: no example of it carries a label; remove the unlabelled rows")
+    total = None
+    while total is None:
         size = run.micro_batch_size
         try:
-            batches = [
-                run.task.collate(examples[i : i + size], run.processes.device)
-                for i in range(0, len(examples), size)
-            ]
-            counts = torch.zeros(2, dtype=torch.long, device=run.processes.device)
-            for batch in batches:
-                counts += torch.stack([run.task.terms(batch), batch["attention_mask"].sum()])
-            terms, tokens = reduce(counts, "sum").tolist()
-            if terms == 0:
-                raise ValueError(
-                    f"update {run.step}: no example of it carries a label; remove the unlabelled rows"
-                )
-            total = torch.zeros((), device=run.processes.device)
-            with run.reproducible(), torch.enable_grad():
-                for batch in batches:
-                    with run.autocast():
-                        loss = run.task.loss_sum(run.tuned.model, batch) / terms
-                    run.scaler.scale(loss).backward()
-                    total += loss.detach()
-            if run.processes.num_processes > 1:
-                sum_gradients(
-                    [p for group in run.optimizer.param_groups for p in group["params"] if p.requires_grad]
-                )
-            return reduce(total, "sum").item(), terms, tokens
-        except (torch.OutOfMemoryError, MemoryError) as error:
+            total = backward(run, examples, terms=terms, size=size)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
             if size == 1:
                 raise ValueError(
                     f"update {run.step}: one example does not fit the memory ({error}); shorten texts with "
                     "max_tokens, or choose a smaller model or a strategy that trains less"
                 ) from None
-        # out here the traceback, and with it the tensors that filled the memory, is gone
-        run.micro_batch_size = (min(size, len(examples)) + 1) // 2
-        torch.cuda.empty_cache()
+        if total is None:  # out here the traceback, and with it what filled the memory, is gone
+            run.micro_batch_size = (min(size, len(examples)) + 1) // 2
+            torch.cuda.empty_cache()
+    if run.processes.num_processes > 1:
+        sum_gradients([p for g in run.optimizer.param_groups for p in g["params"] if p.requires_grad])
+    return reduce(total, "sum").item(), terms, tokens
+
+
+def count(run: Run, examples: list) -> torch.Tensor:
+    """(terms, real tokens) of the examples, on the run's device."""
+    counts = torch.zeros(2, dtype=torch.long)
+    if examples:
+        batch = run.task.collate(examples, "cpu")
+        counts += torch.stack([run.task.terms(batch), batch["attention_mask"].sum()])
+    return counts.to(run.processes.device)
+
+
+def backward(run: Run, examples: list, *, terms: int, size: int) -> torch.Tensor:
+    """Leave the gradient of the examples' loss in the parameters, `size` at a time; return that loss."""
+    run.optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=run.processes.device)
+    with run.reproducible(), torch.enable_grad():
+        for start in range(0, len(examples), size):
+            batch = run.task.collate(examples[start : start + size], run.processes.device)
+            with run.autocast():
+                loss = run.task.loss_sum(run.tuned.model, batch) / terms
+            run.scaler.scale(loss).backward()
+            total += loss.detach()
+    return total
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the memory did not suffice; a CPU's allocator says so in a plain RuntimeError."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def wake(optimizer: torch.optim.Optimizer, *, epoch: int, lr: float) -> list[nn.Parameter]:
@@ -110,15 +122,19 @@ def wake(optimizer: torch.optim.Optimizer, *, epoch: int, lr: float) -> list[nn.
 def sum_gradients(params: list[nn.Parameter]) -> None:
     """Add the processes' gradients up in place: one flat buffer, one exchange."""
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
-    flat = reduce(torch.cat([g.flatten() for g in grads]), "sum")
-    for parameter, grad in zip(params, flat.split([p.numel() for p in params]), strict=True):
-        parameter.grad = grad.view_as(parameter)
+    used = grads[0].new_tensor([p.grad is not None for p in params])  # what no process used keeps no gradient
+    flat = reduce(torch.cat([*(g.flatten() for g in grads), used]), "sum")
+    *sums, used = flat.split([*(p.numel() for p in params), len(params)])
+    for parameter, grad, n in zip(params, sums, used.tolist(), strict=True):
+        parameter.grad = grad.view_as(parameter) if n else None
 
 
 def refuse_nonfinite(run: Run, loss: float, norm: float) -> None:
     """Stop before a loss that is no number reaches the weights (fp16's scaler skips overflows itself)."""
     if math.isfinite(loss) and (math.isfinite(norm) or run.scaler.is_enabled()):
         return
+    if run.scaler.is_enabled():
+        run.scaler.update()  # or it would refuse to unscale the next update
     raise FloatingPointError(
         f"update {run.step}: expected a finite loss and gradient, found {loss} and norm {norm}; the "
         f"weights are those after {run.step} updates. Try a smaller lr (now {run.config.lr:g}) or a longer "

@@ -37,7 +37,11 @@ def saved_for_backward(run: Run, *, known: set[int]) -> int:
     longest = sorted(run.task.train, key=len)[-run.micro_batch_size :]
     batch = run.task.collate(longest, run.processes.device)
     run.tuned.model.train()
-    with run.reproducible(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+    with (
+        run.reproducible(),
+        torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+    ):
         loss = run.task.loss_sum(run.tuned.model, batch)
     del loss
     return sum(kept.values())

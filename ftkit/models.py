@@ -62,26 +62,19 @@ def load(name: str, task, *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
     layer's first weights depend on `seed` alone. `dropout` is 0 by default, so that an update is a function
     of data and weights and of nothing else.
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModel
 
     place = folder(name)
     _quiet()
     config = AutoConfig.from_pretrained(place)
-    for knob in (
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        "resid_pdrop",
-        "embd_pdrop",
-        "attn_pdrop",
-    ):
-        if hasattr(config, knob):
+    for knob, value in config.to_dict().items():  # hidden_dropout_prob, attn_pdrop, attention_dropout, …
+        if "drop" in knob and "layerdrop" not in knob and isinstance(value, float | int):
             setattr(config, knob, dropout)
     keys = {"config": config, "dtype": torch.float32, "use_safetensors": True}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if is_decoder(config):
-            config.num_labels, config.pad_token_id = len(task.labels), task.tokenizer.pad_token_id
-            return AutoModelForSequenceClassification.from_pretrained(place, **keys)
+            return LastTokenClassifier(AutoModel.from_pretrained(place, **keys), labels=len(task.labels))
         return MeanPooledClassifier(AutoModel.from_pretrained(place, **keys), labels=len(task.labels))
 
 
@@ -100,6 +93,26 @@ class MeanPooledClassifier(nn.Module):
     def forward(self, input_ids, attention_mask):  # (batch, tokens) each
         hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return SequenceClassifierOutput(logits=self.classifier(mean_pool(hidden, attention_mask)))
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.trunk.get_input_embeddings()
+
+
+class LastTokenClassifier(nn.Module):
+    """A decoder and one linear layer on its last real token, which alone has seen the whole text."""
+
+    def __init__(self, trunk: nn.Module, *, labels: int):
+        super().__init__()
+        self.config = trunk.config
+        self.trunk = trunk
+        self.score = nn.Linear(trunk.config.hidden_size, labels, bias=False)
+        nn.init.normal_(self.score.weight, std=0.02)
+
+    def forward(self, input_ids, attention_mask):  # (batch, tokens) each, padded on the right
+        hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        last = attention_mask.sum(1) - 1  # by the mask: padding may be the end token, which texts contain too
+        rows = torch.arange(len(last), device=last.device)
+        return SequenceClassifierOutput(logits=self.score(hidden[rows, last]))
 
     def get_input_embeddings(self) -> nn.Module:
         return self.trunk.get_input_embeddings()
@@ -170,7 +183,7 @@ def _cached(name: str, pinned: Pinned | None, search: _Search) -> Path | None:
     except HFValidationError:
         search.said.append("no folder of this name, and not a hub id (owner/name)")
         return None
-    if not any(found.glob("*.safetensors")):
+    if not _weights(found):
         search.said.append(f"no weights in the cache's {found}")
         return None
     return found
@@ -188,21 +201,25 @@ def _packaged(pinned: Pinned | None, search: _Search) -> Path | None:
 
 def _fetched(name: str, pinned: Pinned | None, search: _Search) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         return Path(snapshot_download(name, revision=pinned and pinned.revision, allow_patterns=FILES))
     except HFValidationError:
         return None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # also those of the HTTP library beneath, which changes with the hub's client
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         search.said.append(f"hub not reached or without it ({first})")
         return None
 
 
+def _weights(place: Path) -> bool:
+    return any(f.is_file() for f in place.glob("*.safetensors"))  # not a link to what was cleaned up
+
+
 def _whole(place: Path, name: str) -> Path:
     missing = [f for f in ("config.json", "tokenizer_config.json") if not (place / f).is_file()]
-    if not any(place.glob("*.safetensors")):
+    if not _weights(place):
         missing.append("*.safetensors")
     if missing:
         raise ValueError(

@@ -30,8 +30,9 @@ def replace(model: nn.Module, targets: tuple[str, ...], wrap: Callable[[nn.Modul
             f"expected layers named {', '.join(targets)}, found none named {', '.join(missing)}; "
             f"this model's linear layers are {', '.join(linear_names(model))}"
         )
-    for name in found:
-        put(model, name, wrap(model.get_submodule(name)))
+    wrapped = {name: wrap(model.get_submodule(name)) for name in found}  # all of them, or none is put in
+    for name, module in wrapped.items():
+        put(model, name, module)
     return found
 
 
@@ -57,7 +58,9 @@ def is_transposed(layer: nn.Module) -> bool:
 
 
 def in_out(layer: nn.Module) -> tuple[int, int]:
-    """(in, out) features of a linear layer."""
+    """(in, out) features of a linear layer; raises ValueError for any other module."""
+    if not is_linear(layer):
+        raise ValueError(f"expected a linear layer, found {type(layer).__name__}; choose other targets")
     rows, columns = layer.weight.shape
     return (rows, columns) if is_transposed(layer) else (columns, rows)
 

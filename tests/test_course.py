@@ -296,10 +296,20 @@ def test_lint_holds_a_notebook_against_the_rest_of_the_repository(changes, expec
     assert found and all(expected in fault for fault in found), found
 
 
-def test_a_marked_cell_that_did_not_run_is_a_fault_of_its_own():
+def test_a_marked_cell_that_did_not_run_is_one_fault_and_not_three():
     notebook = sound()
-    notebook.cells[5].execution_count = None
-    assert any("nbval is to compare a cell that did not run" in fault for fault in said(notebook))
+    notebook.cells[5].update(execution_count=None, outputs=[])
+    (fault,) = said(notebook)
+    assert f"cell {notebook.cells[5].id}: the code cell did not run" in fault
+
+
+def test_a_claim_number_that_stands_twice_is_shown_with_its_cells():
+    notebook = sound()
+    cut(5, '"05.1"', '"05.2"')(notebook)
+    (fault,) = said(notebook)
+    assert f"cell {notebook.cells[5].id}, {notebook.cells[6].id}: claim 05.2" in fault
+    notebook.cells[6].source += '\nclaim("05.3", "and this", 1, below=2)'
+    assert said(notebook) == [fault]
 
 
 def test_fewer_than_five_marked_cells_or_three_exercises_are_faults():

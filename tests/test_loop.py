@@ -674,7 +674,7 @@ def test_not_a_number_is_no_learning_rate():
 
 @pytest.mark.parametrize("asked", ["fp16", "fp8", ""])
 def test_a_precision_that_a_cpu_does_not_have_is_refused(asked):
-    with pytest.raises(ValueError, match=f"precision bf16 or fp32 or auto on cpu, found '{asked}'"):
+    with pytest.raises(ValueError, match=f"precision .*(bf16.*fp32|fp32.*bf16).*found '{asked}'"):
         start(precision=asked)
 
 

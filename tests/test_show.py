@@ -296,8 +296,10 @@ def test_bars_carry_the_intervals_of_metrics():
 
 
 def test_bars_say_their_numbers_in_the_order_given_from_the_top():
-    ax = show.bars({"full": 2210.4, "LoRA": 41.26, "loss": 0.5, "down": -0.25, "rate": 2e-5}).axes[0]
-    assert [t.get_text() for t in ax.texts] == ["2,210", "41.3", "0.500", "−0.250", "2e−05"]
+    ax = show.bars({"full": 2210.4, "LoRA": 41.26, "loss": 0.5, "down": -0.25, "rate": 2e-5, "rank": 4}).axes[
+        0
+    ]
+    assert [t.get_text() for t in ax.texts] == ["2,210", "41.3", "0.500", "−0.250", "2e−05", "4"]
     assert ax.get_yticklabels()[0].get_text() == "full" and ax.yaxis_inverted()
 
 

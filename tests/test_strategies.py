@@ -225,9 +225,12 @@ def test_a_target_that_does_not_exist_is_refused_with_those_that_do():
         LoRA(targets=("q_proj",)).apply(bert())
 
 
-@pytest.mark.parametrize("target", ["attention", "LayerNorm", "word_embeddings"])
-def test_a_target_that_is_no_linear_layer_is_refused_by_name(target):
-    with pytest.raises(ValueError, match=rf"{target}.*linear"):
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [("attention", "BertAttention"), ("LayerNorm", "LayerNorm"), ("word_embeddings", "Embedding")],
+)
+def test_a_target_that_is_no_linear_layer_is_refused_by_its_kind(target, kind):
+    with pytest.raises(ValueError, match=f"linear layer.*{kind}"):
         LoRA(rank=2, targets=(target,)).apply(bert())
 
 
@@ -304,8 +307,8 @@ def test_training_moves_the_table_and_nothing_else(name, make):
     assert moved == {n: id(p) in listed for n, p in run.tuned.model.named_parameters()}
 
 
-@pytest.mark.parametrize("strategy", [Full(), LoRA(rank=4)])
-def test_a_language_model_learns(strategy):
+@pytest.mark.parametrize(("strategy", "share"), [(Full(), 0.9), (LoRA(rank=4), 0.99)])
+def test_a_language_model_learns(strategy, share):
     run = finish(start(language_model(), strategy=strategy, task=language_modelling(), lr=3e-2, epochs=12))
     first, last = (sum(s.loss * s.terms for s in run.steps if s.epoch == epoch) for epoch in (0, 11))
-    assert last < 0.95 * first
+    assert last < share * first

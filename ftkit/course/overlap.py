@@ -92,8 +92,7 @@ def examine(data: Path) -> Report:
         files = {rows[i].file, rows[j].file}
         if "train" in files and files & {"validation", "test"}:
             faults.append(f"{rows[i]} and {rows[j]} share {WITH_TRAINING} words ({run}): reword one")
-    counts = Counter(row.file for row in rows)
-    faults += datasheet(data / "README.md", counts)
+    faults += datasheet(data / "README.md", rows)
     return Report(tuple(summary(rows)), tuple(faults))
 
 
@@ -133,16 +132,26 @@ def values(row: Row) -> list[str]:
     return found
 
 
-def datasheet(file: Path, counts: dict[str, int]) -> list[str]:
-    """Sets whose count no line of the datasheet gives beside their name."""
+def datasheet(file: Path, rows: Sequence[Row]) -> list[str]:
+    """Sets whose counts (rows, of each label, of each kind) no one line of the datasheet gives beside their name."""
+    place = f"{file.parent.name}/{file.name}"
     if not file.is_file():
-        return [f"{file.parent.name}/{file.name}: the datasheet is not there"]
-    lines = file.read_text(encoding="utf-8").replace(",", "").splitlines()
-    return [
-        f"{file.parent.name}/{file.name}: no line gives {name} and its {count} rows; correct the datasheet"
-        for name, count in counts.items()
-        if not any(re.search(rf"\b{name}\b", line) and re.search(rf"\b{count}\b", line) for line in lines)
+        return [f"{place}: the datasheet is not there"]
+    lines = [
+        re.findall(r"\w+", line) for line in file.read_text(encoding="utf-8").replace(",", "").splitlines()
     ]
+    faults = []
+    for name in dict.fromkeys(row.file for row in rows):
+        own = [row for row in rows if row.file == name]
+        counts = [
+            len(own),
+            *Counter(row.label for row in own).values(),
+            *Counter(row.kind for row in own).values(),
+        ]
+        if not any(Counter([name, *map(str, counts)]) <= Counter(line) for line in lines):
+            said = ", ".join(map(str, counts))
+            faults.append(f"{place}: no line gives {name} and its counts, {said}; correct the datasheet")
+    return faults
 
 
 def summary(rows: Sequence[Row]) -> list[str]:

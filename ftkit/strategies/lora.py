@@ -6,7 +6,6 @@ y = W x + (alpha / rank) B A x, with A (rank, in) and B (out, rank); B starts at
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +25,13 @@ class LoRA:
     dropout: float = 0.0
 
     def apply(self, model: nn.Module) -> Tuned:
-        """Raises ValueError for a rank that does not fit and for a target that does not exist."""
+        """Raises ValueError for a rank or a target that does not fit; then the model is as it was."""
+        if pairs(model):
+            raise ValueError("expected a model without LoRA, found one with it; call remove(model) first")
         targets = tuple(self.targets) or tuple(n for n in linear_names(model) if n not in (*HEADS, "lm_head"))
-        freeze(model)
         options = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
         replace(model, targets, lambda layer: LowRank(layer, **options))
+        freeze(model)
         thin = [p for layer in pairs(model).values() for p in (layer.a, layer.b)]
         return Tuned(model, trainable(model, thin, name="lora"))
 
@@ -41,13 +42,14 @@ class LowRank(nn.Module):
     def __init__(self, base: nn.Module, *, rank: int, alpha: float, dropout: float = 0.0):
         super().__init__()
         inputs, outputs = in_out(base)
-        if not 1 <= rank <= min(inputs, outputs):
-            limits = f"a rank from 1 to {min(inputs, outputs)} for a layer {inputs} -> {outputs}"
-            raise ValueError(f"expected {limits}, found {rank}; choose a smaller rank or other targets")
+        if not 1 <= rank <= (top := min(inputs, outputs)):
+            raise ValueError(
+                f"expected a rank from 1 to {top} for a layer {inputs} -> {outputs}, found {rank}"
+            )
         self.base, self.scale, self.dropout = base, alpha / rank, nn.Dropout(dropout)
         self.a = nn.Parameter(torch.empty(rank, inputs, device=base.weight.device))
         self.b = nn.Parameter(torch.zeros(outputs, rank, device=base.weight.device))
-        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+        nn.init.kaiming_uniform_(self.a, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., out)
         thin = self.scale * (self.dropout(x).to(self.a.dtype) @ self.a.T)  # (..., rank)
@@ -64,11 +66,11 @@ def pairs(model: nn.Module) -> dict[str, LowRank]:
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """A copy without wrappers whose weights hold the updates, added in fp32; the model stays as it is."""
+    """A copy without wrappers with the updates added in fp32, in weights of its own; the model stays."""
     merged = copy.deepcopy(model)
     for name, layer in pairs(merged).items():
-        delta = layer.delta().T if is_transposed(layer.base) else layer.delta()
-        layer.base.weight.data = (layer.base.weight.data.float() + delta).to(layer.base.weight.dtype)
+        weight = layer.base.weight.float() + (layer.delta().T if is_transposed(layer.base) else layer.delta())
+        layer.base.weight = nn.Parameter(weight.detach().to(layer.base.weight.dtype), requires_grad=False)
         put(merged, name, layer.base)
     return merged
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy
@@ -104,8 +103,8 @@ def _table(file: Path) -> tuple[list[str], list[dict]]:
 
 
 def _csv(file: Path, *, separator: str) -> tuple[list[str], list[dict]]:
-    csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)  # a long cell is told by its row
     rows: list[dict] = []
+    limit = csv.field_size_limit(2**31 - 1)  # how long a text may be is said by max_characters
     with open(file, encoding="utf-8-sig", newline="") as lines:
         table = csv.reader(lines, delimiter=separator, strict=True)
         try:
@@ -124,9 +123,11 @@ def _csv(file: Path, *, separator: str) -> tuple[list[str], list[dict]]:
                 rows.append(dict(zip(columns, cells, strict=True)))
         except csv.Error:
             raise ValueError(
-                f"{file}, row {len(rows) + 1}: a double quote is not closed or not doubled; write a quote inside "
-                'a quoted text as ""'
+                f"{file}, row {len(rows) + 1}: a double quote is not closed or not doubled; write a quote "
+                'inside a quoted text as ""'
             ) from None
+        finally:
+            csv.field_size_limit(limit)
     return columns, rows
 
 
@@ -137,7 +138,7 @@ def _jsonl(file: Path) -> tuple[list[str], list[dict]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)  # digits stay
             except ValueError:
                 row = None
             if not isinstance(row, dict):
