@@ -18,7 +18,8 @@ PARTS = [
     ("loop",),
     ("checkpoint", "memory"),
     ("fit",),
-    ("show", "exercises", "course"),
+    ("exercises",),
+    ("show", "course"),
     ("cli",),
     ("__main__",),
 ]

@@ -809,3 +809,21 @@ def test_a_damaged_best_checkpoint_is_named_and_the_newest_taken(tmp_path):
     flip(tmp_path / "step-000002" / "optimizer.safetensors")
     with pytest.warns(UserWarning, match="step-000002"):
         assert checkpoint.best(tmp_path).name == "step-000003"
+
+
+def test_the_best_is_told_by_the_evaluations_that_are_given(tmp_path):
+    """The newest file may be older than what the run has seen since."""
+    run = judged(tmp_path, {1: 0.9, 2: 0.1, 3: 0.5})
+    later = [*run.evaluations[:1], Evaluation(2, {"loss": 0.6}), Evaluation(3, {"loss": 0.3})]
+    assert checkpoint.best(tmp_path).name == "step-000002"
+    assert checkpoint.best(tmp_path, later).name == "step-000003"
+    checkpoint.prune(tmp_path, keep=1, evaluations=[Evaluation(1, {"loss": 0.0}), *later])
+    assert [p.name for p in checkpoint.all_in(tmp_path)] == ["step-000001", "step-000003"]
+
+
+def test_a_checkpoint_belongs_to_the_runs_that_did_its_updates(tmp_path):
+    place = checkpoint.save(advance(begin(), 3), tmp_path)
+    assert checkpoint.belongs(advance(begin(), 3), place)
+    assert checkpoint.belongs(advance(begin(), 4), place)
+    assert not checkpoint.belongs(advance(begin(), 2), place)  # behind
+    assert not checkpoint.belongs(advance(begin(seed=1), 4), place)  # elsewhere

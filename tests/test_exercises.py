@@ -161,7 +161,7 @@ def test_a_solved_exercise_is_remembered_once_and_others_are_kept(toy, progress)
 
 def test_a_damaged_progress_file_is_named_and_not_overwritten(toy, progress):
     progress.write_text("not json")
-    with pytest.raises(ValueError, match="progress.json: expected JSON"):
+    with pytest.raises(ValueError, match=r"progress\.json: expected JSON"):
         check("18.1", halve)
     assert progress.read_text() == "not json"
 

@@ -134,7 +134,8 @@ def test_a_legend_lies_above_the_data(drawn):
 def test_a_png_stays_under_sixty_kilobytes_and_is_opaque_white_at_its_edge(drawn):
     data = outputs.png(drawn)
     assert len(data) <= 60_000
-    assert Image.open(io.BytesIO(data)).convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+    *colour, opaque = Image.open(io.BytesIO(data)).convert("RGBA").getpixel((0, 0))
+    assert min(colour) >= 254 and opaque == 255
 
 
 def test_saving_space_changes_no_colour_of_the_palette():
@@ -296,9 +297,8 @@ def test_bars_carry_the_intervals_of_metrics():
 
 
 def test_bars_say_their_numbers_in_the_order_given_from_the_top():
-    ax = show.bars({"full": 2210.4, "LoRA": 41.26, "loss": 0.5, "down": -0.25, "rate": 2e-5, "rank": 4}).axes[
-        0
-    ]
+    numbers = {"full": 2210.4, "LoRA": 41.26, "loss": 0.5, "down": -0.25, "rate": 2e-5, "rank": 4}
+    ax = show.bars(numbers).axes[0]
     assert [t.get_text() for t in ax.texts] == ["2,210", "41.3", "0.500", "−0.250", "2e−05", "4"]
     assert ax.get_yticklabels()[0].get_text() == "full" and ax.yaxis_inverted()
 

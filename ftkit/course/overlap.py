@@ -133,7 +133,7 @@ def values(row: Row) -> list[str]:
 
 
 def datasheet(file: Path, rows: Sequence[Row]) -> list[str]:
-    """Sets whose counts (rows, of each label, of each kind) no one line of the datasheet gives beside their name."""
+    """Sets whose counts (rows, each label, each kind) stand on no line of the datasheet beside their name."""
     place = f"{file.parent.name}/{file.name}"
     if not file.is_file():
         return [f"{place}: the datasheet is not there"]

@@ -27,7 +27,8 @@ def bars(values: Mapping[str, float], count: int | None = None, label: str = "")
     """
     if not values:
         raise ValueError("expected at least one bar, found none")
-    names, numbers = [wrapped(name) for name in values], list(values.values())
+    names = [wrapped(name) for name in values]
+    numbers = [v if isinstance(v, int) else float(v) for v in values.values()]
     places, ends = range(len(names)), list(numbers)
     label = label if count is None else f"{label} (n = {count:,}; 95% intervals)".strip()
     label = wrapped(label, 64)
@@ -63,14 +64,11 @@ def bars(values: Mapping[str, float], count: int | None = None, label: str = "")
 
 def digits(number: float) -> str:
     """Three digits of a number, and all digits of the whole part."""
-    size, whole = abs(number), isinstance(number, int)
-    text = (
-        f"{number:,.0f}"
-        if whole or size >= 100
-        else f"{number:.3f}"
-        if 0.01 <= size < 10
-        else f"{number:.3g}"
-    )
+    size = abs(number)
+    if isinstance(number, int) or size >= 100:
+        text = f"{number:,.0f}"
+    else:
+        text = f"{number:.3f}" if 0.01 <= size < 10 else f"{number:.3g}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 

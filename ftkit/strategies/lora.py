@@ -22,15 +22,16 @@ class LoRA:
     rank: int = 8
     alpha: float = 16.0
     targets: tuple[str, ...] = ()
-    dropout: float = 0.0
+    dropout: float = 0.0  # of the input of A, while training
 
     def apply(self, model: nn.Module) -> Tuned:
         """Raises ValueError for a rank or a target that does not fit; then the model is as it was."""
         if pairs(model):
             raise ValueError("expected a model without LoRA, found one with it; call remove(model) first")
         targets = tuple(self.targets) or tuple(n for n in linear_names(model) if n not in (*HEADS, "lm_head"))
-        options = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
-        replace(model, targets, lambda layer: LowRank(layer, **options))
+        replace(
+            model, targets, lambda one: LowRank(one, rank=self.rank, alpha=self.alpha, dropout=self.dropout)
+        )
         freeze(model)
         thin = [p for layer in pairs(model).values() for p in (layer.a, layer.b)]
         return Tuned(model, trainable(model, thin, name="lora"))
@@ -42,10 +43,9 @@ class LowRank(nn.Module):
     def __init__(self, base: nn.Module, *, rank: int, alpha: float, dropout: float = 0.0):
         super().__init__()
         inputs, outputs = in_out(base)
-        if not 1 <= rank <= (top := min(inputs, outputs)):
-            raise ValueError(
-                f"expected a rank from 1 to {top} for a layer {inputs} -> {outputs}, found {rank}"
-            )
+        if not 1 <= rank <= min(inputs, outputs):
+            limits = f"a rank from 1 to {min(inputs, outputs)} for a layer {inputs} -> {outputs}"
+            raise ValueError(f"expected {limits}, found {rank}; choose another rank or other targets")
         self.base, self.scale, self.dropout = base, alpha / rank, nn.Dropout(dropout)
         self.a = nn.Parameter(torch.empty(rank, inputs, device=base.weight.device))
         self.b = nn.Parameter(torch.zeros(outputs, rank, device=base.weight.device))
@@ -68,11 +68,10 @@ def pairs(model: nn.Module) -> dict[str, LowRank]:
 def merge(model: nn.Module) -> nn.Module:
     """A copy without wrappers with the updates added in fp32, in weights of its own; the model stays."""
     merged = copy.deepcopy(model)
-    for name, layer in pairs(merged).items():
+    for layer in pairs(merged).values():
         weight = layer.base.weight.float() + (layer.delta().T if is_transposed(layer.base) else layer.delta())
         layer.base.weight = nn.Parameter(weight.detach().to(layer.base.weight.dtype), requires_grad=False)
-        put(merged, name, layer.base)
-    return merged
+    return remove(merged)
 
 
 def remove(model: nn.Module) -> nn.Module:

@@ -1,7 +1,7 @@
 """How well each strategy does on the course's reviews: python tests/benchmarks/reviews.py [--seeds 3]
 
-MiniLM-L6, 3 epochs, batches of 32, the rates of ftkit.strategies.USUAL_LR, the best epoch by validation loss, the
-test split once per seed. Writes reviews.json beside this file and prints its table; about a minute and a half per
+MiniLM-L6, 3 epochs, batches of 32, the rates of ftkit.strategies.USUAL_LR, the best epoch by validation loss,
+the test split once per seed. Writes reviews.json beside this file and prints its table; less than a minute per
 seed and strategy on two cores.
 """
 
