@@ -1,7 +1,4 @@
-"""LoRA: beside a frozen matrix, the product of two thin ones (Hu et al. 2021, arXiv:2106.09685).
-
-y = W x + (alpha / rank) B A x, with A (rank, in) and B (out, rank); B starts at 0, so nothing changes yet.
-"""
+"""LoRA: beside a frozen matrix, the product of two thin ones (Hu et al. 2021, arXiv:2106.09685)."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ class LoRA:
 
 
 class LowRank(nn.Module):
-    """A frozen linear layer and its low-rank update."""
+    """y = W x + (alpha / rank) B A x: W frozen, A (rank, in), B (out, rank) that starts at 0."""
 
     def __init__(self, base: nn.Module, *, rank: int, alpha: float, dropout: float = 0.0):
         super().__init__()

@@ -1,8 +1,8 @@
 """How well each strategy does on the course's reviews: python tests/benchmarks/reviews.py [--seeds 3]
 
 MiniLM-L6, 3 epochs, batches of 32, the rates of ftkit.strategies.USUAL_LR, the best epoch by validation loss,
-the test split once per seed. Writes reviews.json beside this file and prints its table; less than a minute per
-seed and strategy on two cores.
+the test split once per seed. Writes reviews.json beside this file and prints its table; less than a minute
+per seed and strategy on two cores.
 """
 
 import argparse
@@ -79,18 +79,16 @@ def main() -> None:
         "runs": measured,
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(
-        f"{'strategy':<10} {'trainable':>9} {'test accuracy (lowest, highest)':>32} {'implied':>8} {'seconds':>8}"
-    )
+    line = "{:<10} {:>9} {:>32} {:>8} {:>8}"
+    print(line.format("strategy", "trainable", "test accuracy (lowest, highest)", "implied", "seconds"))
     for name in STRATEGIES:
         own = [m for m in measured if m["strategy"] == name]
         found = [m["accuracy"] for m in own]
-        print(
-            f"{name:<10} {own[0]['trainable_share']:>9.2%} "
-            f"{f'{statistics.mean(found):.3f} ({min(found):.3f}, {max(found):.3f})':>32} "
-            f"{statistics.mean(m['implied'] for m in own):>8.3f} {statistics.median(m['seconds'] for m in own):>8.0f}"
-        )
-    print(f"{'majority':<10} {'':>9} {majority:>32.3f}")
+        spread = f"{statistics.mean(found):.3f} ({min(found):.3f}, {max(found):.3f})"
+        unseen = f"{statistics.mean(m['implied'] for m in own):.3f}"
+        seconds = f"{statistics.median(m['seconds'] for m in own):.0f}"
+        print(line.format(name, f"{own[0]['trainable_share']:.2%}", spread, unseen, seconds))
+    print(line.format("majority", "", f"{majority:.3f}", "", ""))
 
 
 if __name__ == "__main__":
