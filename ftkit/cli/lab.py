@@ -32,17 +32,17 @@ def run(given: argparse.Namespace) -> int:
         )
     if importlib.util.find_spec("jupyterlab") is None:
         raise ValueError("expected JupyterLab, found none; install it with pip install -r requirements.txt")
-    command = [sys.executable, "-m", "jupyterlab", str(notebooks / FIRST), f"--port={given.port}"]
-    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={notebooks.parent}"]
+    command = [sys.executable, "-m", "jupyterlab", f"--port={given.port}", "--ServerApp.ip=127.0.0.1"]
     command += [
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.extension_manager=readonly",
+        f"--ServerApp.root_dir={notebooks.parent}",
+        f"--LabApp.default_url=/lab/tree/notebooks/{FIRST}",
     ]
+    command += ["--LabApp.extension_manager=readonly"]  # nothing here asks the network for anything
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     if given.no_browser:
         command.append("--no-browser")
-    if (
-        hasattr(os, "geteuid") and os.geteuid() == 0
-    ):  # in a container; the server stays on loopback, behind its token
+    # root is usual in a container; the server stays on loopback, behind its token
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     sys.stdout.flush()
     os.execv(sys.executable, command)
