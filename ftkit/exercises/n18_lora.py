@@ -199,7 +199,7 @@ EXERCISES = (
         wrong=(
             Wrong(
                 _product,
-                "you multiplied in by out, which is rank times the whole matrix; A and B have rank * (in + out)",
+                "you multiplied in by out: rank times the whole matrix; A and B have rank * (in + out)",
             ),
             Wrong(
                 _whole_matrices, "you counted the frozen matrices; count A and B, which depend on the rank"
