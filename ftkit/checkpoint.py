@@ -77,7 +77,7 @@ def restore(run: Run, place: str | Path) -> None:
 
     Raises ValueError that lists everything that does not fit, before anything is changed.
     """
-    place = Path(place)
+    place = _place(place)
     parameters, optimizer, state = _read(place)
     names = _names(run)
     _refuse_mismatch(place, parameters, names)
@@ -102,7 +102,7 @@ def restore(run: Run, place: str | Path) -> None:
 
 def restore_parameters(run: Run, place: str | Path) -> None:
     """Only the trained weights of a checkpoint, as for prediction; the run's optimizer and history stay."""
-    place = Path(place)
+    place = _place(place)
     parameters, _, _ = _read(place)
     _refuse_mismatch(place, parameters, _names(run))
     _copy(parameters, _names(run))
@@ -142,7 +142,8 @@ def best(folder: str | Path, evaluations: Sequence[Evaluation] | None = None) ->
 
 def all_in(folder: str | Path) -> list[Path]:
     """Every checkpoint folder, oldest first, whole or not."""
-    return sorted(p for p in Path(folder).glob("step-*") if p.is_dir())
+    found = (p for p in Path(folder).glob("step-*") if p.is_dir() and p.name[5:].isdigit())
+    return sorted(found, key=lambda p: int(p.name[5:]))
 
 
 def belongs(run: Run, place: Path) -> bool:
@@ -153,6 +154,8 @@ def belongs(run: Run, place: Path) -> bool:
 
 def prune(folder: str | Path, *, keep: int = 2, evaluations: Sequence[Evaluation] | None = None) -> None:
     """Delete all but the newest `keep` checkpoints and the best one."""
+    for draft in Path(folder).glob(".writing-*"):  # what a killed process left
+        shutil.rmtree(draft)
     kept = {*all_in(folder)[-keep:], best(folder, evaluations)}
     for place in all_in(folder):
         if place not in kept:
@@ -193,6 +196,14 @@ def _names(run: Run) -> dict[str, torch.nn.Parameter]:
     """The parameters in the table, by their name in the model."""
     listed = {id(p) for g in run.tuned.groups for p in g.params}
     return {n: p for n, p in run.tuned.model.named_parameters() if id(p) in listed}
+
+
+def _place(place: str | Path | None) -> Path:
+    if place is None:  # what `latest` gives for a folder without a whole checkpoint
+        raise ValueError(
+            "expected a checkpoint, found None: the folder holds no whole one; train from the start"
+        )
+    return Path(place)
 
 
 def _read(place: Path) -> tuple[dict, dict, dict]:

@@ -29,6 +29,8 @@ def updates(run: Run) -> Iterator[Step]:
     FloatingPointError that names the update, before any weight has moved, when the loss is not finite.
     """
     config, model = run.config, run.tuned.model
+    if run.total == 0:
+        raise ValueError("expected examples in the task's training split, found none; give it some")
     while run.step < run.total:
         began = time.perf_counter()
         epoch, examples = run.share()  # what this process computes of the update

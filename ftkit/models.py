@@ -71,7 +71,7 @@ def load(name: str, task, *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
         if "drop" in knob and "layerdrop" not in knob and isinstance(value, float | int):
             setattr(config, knob, dropout)
     keys = {"config": config, "dtype": torch.float32, "use_safetensors": True}
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():  # the caller's random numbers stay as they were
         torch.manual_seed(seed)
         if is_decoder(config):
             return LastTokenClassifier(AutoModel.from_pretrained(place, **keys), labels=len(task.labels))

@@ -827,3 +827,22 @@ def test_a_checkpoint_belongs_to_the_runs_that_did_its_updates(tmp_path):
     assert checkpoint.belongs(advance(begin(), 4), place)
     assert not checkpoint.belongs(advance(begin(), 2), place)  # behind
     assert not checkpoint.belongs(advance(begin(seed=1), 4), place)  # elsewhere
+
+
+def test_prune_clears_away_what_a_killed_process_left(tmp_path):
+    judged(tmp_path, {1: 0.9, 2: 0.1})
+    (tmp_path / ".writing-0123").mkdir()
+    (tmp_path / ".writing-0123" / "parameters.safetensors").write_bytes(b"half")
+    checkpoint.prune(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000001", "step-000002"]
+
+
+def test_checkpoints_are_ordered_by_their_updates_and_not_by_their_letters(tmp_path):
+    for name in ("step-999999", "step-1000000", "step-000002", "step-by-step"):
+        (tmp_path / name).mkdir()
+    assert [p.name for p in checkpoint.all_in(tmp_path)] == ["step-000002", "step-999999", "step-1000000"]
+
+
+def test_to_restore_what_latest_did_not_find_is_told_in_words(tmp_path):
+    with pytest.raises(ValueError, match="found None"):
+        checkpoint.restore(begin(), checkpoint.latest(tmp_path))

@@ -789,3 +789,9 @@ def test_on_a_gpu_the_callers_random_numbers_are_untouched():
     found = torch.rand(1, device="cuda")
     finish(run)
     assert torch.equal(torch.cat([found, torch.rand(1, device="cuda")]), expected)
+
+
+def test_a_task_without_training_examples_is_refused(task):
+    run = Run(LoRA(rank=2).apply(bert()), replace(task, train=[]), TrainConfig())
+    with pytest.raises(ValueError, match="training split"):
+        next(updates(run))
