@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from . import checkpoint
 from .loop import Run, updates
-from .memory import peak_memory
+from .memory import forget_peak, peak_memory
 from .records import Evaluation, History, Prediction
 
 
@@ -45,6 +45,7 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
     """
     folder = Path(folder)
     _refuse_foreign(run, folder)
+    forget_peak(run)
     main = run.processes.is_main_process
     bar = tqdm(
         total=run.total, initial=run.step, unit="update", disable=not (progress and main), dynamic_ncols=True

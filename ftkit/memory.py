@@ -24,6 +24,12 @@ def peak_memory(run: Run) -> int:
     return sum(weights.values()) + gradients + moments + saved_for_backward(run, known=set(weights))
 
 
+def forget_peak(run: Run) -> None:
+    """Let a GPU's peak begin anew, so that `peak_memory` tells this run's and not an earlier one's."""
+    if run.processes.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(run.processes.device)
+
+
 def saved_for_backward(run: Run, *, known: set[int]) -> int:
     """Bytes of the storages, but for `known` ones, that the forward pass of the longest micro-batch keeps."""
     kept: dict[int, int] = {}
