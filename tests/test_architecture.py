@@ -13,10 +13,10 @@ PACKAGE = Path(ftkit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 PARTS = [
     ("records", "setup", "interrupts"),
-    ("surgery", "schedules", "metrics", "order"),
+    ("surgery", "schedules", "metrics", "order", "language"),
     ("models", "tasks", "strategies", "checks"),
     ("loop",),
-    ("checkpoint", "memory"),
+    ("checkpoint", "memory", "pretraining"),
     ("fit",),
     ("exercises",),
     ("show", "course"),
