@@ -15,8 +15,10 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from .setup import SCALES, scale_name
+from .setup import SCALES, data_folder, scale_name
 
+READ_OUT = ("classification", "causal", "masked")  # kinds of tasks
+SHIPPED = ("tiny-gpt", "tiny-bert")  # pretrained for the course by `ftkit pretrain`, in data/checkpoints
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
@@ -55,14 +57,16 @@ def tokenizer(name: str):
     return found
 
 
-def load(name: str, task, *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
-    """The pretrained model `name` in fp32 under a new output layer for `task`; its forward returns `.logits`.
+def load(name: str, task, *, dropout: float = 0.0, seed: int = 0, pretrained: bool = True) -> nn.Module:
+    """The pretrained model `name` in fp32 for `task`; its forward returns `.logits`.
 
-    Encoders are read out by the mean over their real tokens, decoders at their last real token. The new
-    layer's first weights depend on `seed` alone. `dropout` is 0 by default, so that an update is a function
-    of data and weights and of nothing else.
+    For classification it stands under a new output layer: encoders are read out by the mean over their real
+    tokens, decoders at their last real token. For language modelling (`tasks.causal`, `tasks.masked`) it
+    keeps the output layer that it was pretrained with. A new layer's first weights depend on `seed` alone;
+    with `pretrained=False` all weights do. `dropout` is 0 by default, so that an update is a function of data
+    and weights and of nothing else.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
     place = folder(name)
     _quiet()
@@ -70,12 +74,26 @@ def load(name: str, task, *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
     for knob, value in config.to_dict().items():  # hidden_dropout_prob, attn_pdrop, attention_dropout, …
         if "drop" in knob and "layerdrop" not in knob and isinstance(value, float | int):
             setattr(config, knob, dropout)
-    keys = {"config": config, "dtype": torch.float32, "use_safetensors": True}
+    decoder = is_decoder(config)
+    if (
+        task.kind not in READ_OUT
+        or (task.kind == "causal") > decoder
+        or (task.kind == "masked") > (not decoder)
+    ):
+        raise ValueError(
+            f"expected a model that can do the task {task.kind!r}, found {name}, "
+            f"{'a decoder' if decoder else 'an encoder'}; causal needs a decoder, masked an encoder"
+        )
+    body = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM}.get(task.kind, AutoModel)
     with torch.random.fork_rng():  # the caller's random numbers stay as they were
         torch.manual_seed(seed)
-        if is_decoder(config):
-            return LastTokenClassifier(AutoModel.from_pretrained(place, **keys), labels=len(task.labels))
-        return MeanPooledClassifier(AutoModel.from_pretrained(place, **keys), labels=len(task.labels))
+        if pretrained:
+            model = body.from_pretrained(place, config=config, dtype=torch.float32, use_safetensors=True)
+        else:
+            model = body.from_config(config, dtype=torch.float32)
+        if task.kind != "classification":
+            return model
+        return (LastTokenClassifier if decoder else MeanPooledClassifier)(model, labels=len(task.labels))
 
 
 class MeanPooledClassifier(nn.Module):
@@ -161,10 +179,10 @@ def folder(name: str) -> Path:
 
 
 def repository(name: str) -> str:
-    """The hub id behind "encoder" and "decoder" at the scale in force; any other name as it is."""
+    """The hub id or folder behind "encoder" and "decoder" at the scale in force; any other name as it is."""
     if name in ("encoder", "decoder"):
-        return getattr(SCALES[scale_name()], name)
-    return name
+        name = getattr(SCALES[scale_name()], name)
+    return str(data_folder() / "checkpoints" / name) if name in SHIPPED else name
 
 
 def _cached(name: str, pinned: Pinned | None, search: _Search) -> Path | None:

@@ -92,7 +92,9 @@ def tiny(folder, kind="bert", *, dropout=0.0, dtype=torch.float32):
 
 def some_task(name):
     """As much of a task as `load` asks for."""
-    return types.SimpleNamespace(labels=TASK_LABELS, tokenizer=models.tokenizer(str(name)))
+    return types.SimpleNamespace(
+        kind="classification", labels=TASK_LABELS, tokenizer=models.tokenizer(str(name))
+    )
 
 
 def ragged(lengths=(3, 9, 6), *, seed=0, extra=0, junk=0):

@@ -1,4 +1,4 @@
-"""ftkit doctor | finetune | predict | lab: for those who outgrow cells."""
+"""ftkit doctor | finetune | predict | pretrain | lab: for those who outgrow cells."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import doctor, finetune, lab, predict
+from . import doctor, finetune, lab, predict, pretrain
 
-VERBS = {"doctor": doctor, "finetune": finetune, "predict": predict, "lab": lab}
+VERBS = {"doctor": doctor, "finetune": finetune, "predict": predict, "pretrain": pretrain, "lab": lab}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy
 import torch
@@ -37,6 +38,7 @@ class Example:
 class Classification:
     """Sequence classification by softmax cross-entropy."""
 
+    kind: ClassVar[str] = "classification"
     tokenizer: object
     labels: tuple[str, ...]
     train: Sequence[Example]
@@ -165,6 +167,30 @@ def table(
         splits[name], over = _encode(tokenizer, rows[name], labels, max_tokens=longest, first=first)
         cut, first = cut + over, first + len(splits[name])
     return Classification(tokenizer, labels, **splits, max_tokens=longest, cut=cut)
+
+
+def examples(
+    texts: Mapping[str, Sequence[tuple[str, str]]], tokenizer, *, max_tokens: int = 128
+) -> Classification:
+    """A task from (text, label) pairs: {"train": […], "validation": […], "test": […]}.
+
+    Raises ValueError for fewer than two labels in training and for a label that training does not have.
+    """
+    labels = tuple(sorted({label for _, label in texts["train"]}))
+    strange = sorted({label for pairs in texts.values() for _, label in pairs} - set(labels))
+    if len(labels) < 2 or strange:
+        raise ValueError(
+            "expected at least two labels in training and no others elsewhere, found "
+            f"{', '.join(labels) or 'none'}" + (f" and elsewhere {', '.join(strange)}" if strange else "")
+        )
+    splits, cut, first = {}, 0, 0
+    for name in ("train", "validation", "test"):
+        rows = [{"text": text, "label": label} for text, label in texts.get(name, ())]
+        splits[name], over = (
+            _encode(tokenizer, rows, labels, max_tokens=max_tokens, first=first) if rows else ([], 0)
+        )
+        cut, first = cut + over, first + len(rows)
+    return Classification(tokenizer, labels, **splits, max_tokens=max_tokens, cut=cut)
 
 
 def _encode(tokenizer, rows, labels, *, max_tokens: int, first: int = 0) -> tuple[list[Example], int]:
