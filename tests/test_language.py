@@ -34,7 +34,7 @@ AMBIGUOUS = """
 0.5  text -> a "x"
 0.5  text -> b "x"
 1.0  a -> noun
-0.4  b -> noun
+0.4  b -> name
 0.6  b -> noun noun
 """
 
@@ -87,7 +87,7 @@ def test_the_probabilities_of_all_texts_add_up_to_1():
 
 @pytest.mark.parametrize("rules", [RULES, AMBIGUOUS])
 def test_log_probability_is_that_of_enumeration(rules):
-    lang = small() if rules is RULES else language.read(AMBIGUOUS, {"noun": {"u": 0.3, "v": 0.7}})
+    lang = small() if rules is RULES else language.read(AMBIGUOUS, {"noun": {"u": 0.3, "v": 0.7}, "name": {"u": 0.9, "w": 0.1}})
     for words, p in everything(lang).items():
         assert lang.log_probability(words) == pytest.approx(math.log(p), abs=1e-10)
 
