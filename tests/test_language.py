@@ -38,6 +38,8 @@ AMBIGUOUS = """
 0.6  b -> noun noun
 """
 
+SHARED = {"noun": {"u": 0.3, "v": 0.7}, "name": {"u": 0.9, "w": 0.1}}  # "u" is in two classes
+
 
 def small():
     return language.read(RULES, WORDS, topics=TOPICS)
@@ -87,7 +89,7 @@ def test_the_probabilities_of_all_texts_add_up_to_1():
 
 @pytest.mark.parametrize("rules", [RULES, AMBIGUOUS])
 def test_log_probability_is_that_of_enumeration(rules):
-    lang = small() if rules is RULES else language.read(AMBIGUOUS, {"noun": {"u": 0.3, "v": 0.7}, "name": {"u": 0.9, "w": 0.1}})
+    lang = small() if rules is RULES else language.read(AMBIGUOUS, SHARED)
     for words, p in everything(lang).items():
         assert lang.log_probability(words) == pytest.approx(math.log(p), abs=1e-10)
 
@@ -267,6 +269,42 @@ def test_answers_lie_where_questions_say(lang, texts):
             assert text.words[question.start : question.start + len(question.answer)] == question.answer
     unanswered = numpy.mean([q.start < 0 for q, _ in asked if q.question[0] == "where"])
     assert 0.4 < unanswered < 0.8  # the grammar gives 6 in 10 clauses no place
+
+
+@pytest.mark.parametrize(
+    ("sentence", "wanted"),
+    [
+        (
+            "the chef stirs the soup in the kitchen .",
+            [
+                "who stirs the soup ? the chef",
+                "what does the chef stir ? the soup",
+                "where does the chef stir the soup ? the kitchen",
+            ],
+        ),
+        (
+            "these bakers stirred our sauces .",
+            [
+                "who stirred our sauces ? these bakers",
+                "what did these bakers stir ? our sauces",
+                "where did these bakers stir our sauces ?",
+            ],
+        ),
+        (
+            "the bakers stir this soup .",
+            [
+                "who stirs this soup ? the bakers",
+                "what do the bakers stir ? this soup",
+                "where do the bakers stir this soup ?",
+            ],
+        ),
+        ("the baker waits .", []),
+    ],
+)
+def test_questions_are_asked_as_people_ask(lang, sentence, wanted):
+    words = tuple(sentence.split())
+    found = language.questions(language.Text(words, "kitchen", parsed(lang, words)))
+    assert [" ".join((*q.question, *q.answer)) for q in found] == wanted
 
 
 def test_the_subject_of_a_who_question_does_what_is_asked(lang, texts):
