@@ -282,3 +282,21 @@ def test_pretrain_tells_what_is_wrong(arguments, said, tmp_path, monkeypatch):
     done = pretrain(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_pretraining_is_worth_15_points_with_200_labels(name, lang, tokenizer):
+    def pairs(found):
+        return [(" ".join(x.words), x.label) for x in found]
+
+    texts = {"train": pairs(lang.labelled(200, seed=10)), "test": pairs(lang.labelled(300, seed=99))}
+    best = numpy.mean([max(lang.bayes(x.words).values()) for x in lang.labelled(300, seed=99)])
+    accuracy = {}
+    for pretrained in (True, False):
+        task = tasks.examples(texts, tokenizer)
+        model = models.load(name, task, pretrained=pretrained)
+        run = Run(Full().apply(model), task, TrainConfig(lr=1e-3, epochs=10, batch_size=16))
+        list(updates(run))
+        accuracy[pretrained] = task.score(model, task.test)["accuracy"]
+    assert accuracy[True] > accuracy[False] + 0.15
+    assert accuracy[True] < best + 0.06, "nobody is better than Bayes, but for the chance of 300 sentences"
