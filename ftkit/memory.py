@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .loop import Run
+from .surgery import tensors
 
 
 def peak_memory(run: Run) -> int:
@@ -16,9 +17,7 @@ def peak_memory(run: Run) -> int:
     """
     if run.processes.device.type == "cuda":
         return torch.cuda.max_memory_allocated(run.processes.device)
-    weights = {
-        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _tensors(run.tuned.model)
-    }
+    weights = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors(run.tuned.model)}
     trained = sum(p.numel() * p.element_size() for g in run.tuned.groups for p in g.params)
     gradients, moments = trained, 2 * trained
     return sum(weights.values()) + gradients + moments + saved_for_backward(run, known=set(weights))
@@ -51,8 +50,3 @@ def saved_for_backward(run: Run, *, known: set[int]) -> int:
         loss = run.task.loss_sum(run.tuned.model, batch)
     del loss
     return sum(kept.values())
-
-
-def _tensors(model: torch.nn.Module):
-    yield from model.parameters()
-    yield from model.buffers()

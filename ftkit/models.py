@@ -109,8 +109,12 @@ class MeanPooledClassifier(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, input_ids, attention_mask):  # (batch, tokens) each
+        return SequenceClassifierOutput(logits=self.classifier(self.features(input_ids, attention_mask)))
+
+    def features(self, input_ids, attention_mask):
+        """What the head reads: (batch, width)."""
         hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return SequenceClassifierOutput(logits=self.classifier(mean_pool(hidden, attention_mask)))
+        return mean_pool(hidden, attention_mask)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.trunk.get_input_embeddings()
@@ -127,10 +131,13 @@ class LastTokenClassifier(nn.Module):
         nn.init.normal_(self.score.weight, std=0.02)
 
     def forward(self, input_ids, attention_mask):  # (batch, tokens) each, padded on the right
+        return SequenceClassifierOutput(logits=self.score(self.features(input_ids, attention_mask)))
+
+    def features(self, input_ids, attention_mask):
+        """What the head reads: (batch, width)."""
         hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         last = attention_mask.sum(1) - 1  # by the mask: padding may be the end token, which texts contain too
-        rows = torch.arange(len(last), device=last.device)
-        return SequenceClassifierOutput(logits=self.score(hidden[rows, last]))
+        return hidden[torch.arange(len(last), device=last.device), last]
 
     def get_input_embeddings(self) -> nn.Module:
         return self.trunk.get_input_embeddings()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+RATIO = 32  # of the largest rate to the smallest, as Howard and Ruder have it
+
 
 def ramp(step: int, total: int, warmup: float) -> float:
     """1 after the warm-up; before, a straight line that starts above 0, so that no update is wasted."""
@@ -30,7 +32,19 @@ def cosine(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - length + 1) / max(1, total - length + 1)))
 
 
-SCHEDULES = {"constant": constant, "linear": linear, "cosine": cosine}
+def slanted_triangular(step: int, total: int, warmup: float) -> float:
+    """Up to 1 during the warm-up, then a long straight line down; both end at 1/32 (arXiv:1801.06146)."""
+    cut = min(total - 1, math.floor(warmup * total))  # the update of the largest rate
+    share = step / cut if step < cut else 1 - (step - cut) / (total - cut)
+    return (1 + share * (RATIO - 1)) / RATIO
+
+
+SCHEDULES = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
+    "slanted_triangular": slanted_triangular,
+}
 
 
 def multiplier(name: str, step: int, total: int, warmup: float) -> float:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .records import Group
 
 HEADS = ("classifier", "score", "qa_outputs")  # what transformers and ftkit call a new output layer
+VOCABULARY = ("lm_head", "decoder", "embed_out")  # and a language model's, often its embedding
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a family of models calls the layers of a block; patterns as `replace` takes them."""
+
+    keys_values: tuple[str, ...]
+    attention_out: str  # its result is added to the residual stream
+    feed_forward_out: str  # likewise
+
+
+LAYOUTS = (
+    Layout(("key", "value"), "attention.output.dense", "[0-9]*.output.dense"),  # BERT, RoBERTa, ELECTRA
+    Layout(("c_attn",), "attn.c_proj", "mlp.c_proj"),  # GPT-2: queries, keys and values are one layer
+    Layout(("k_proj", "v_proj"), "o_proj", "down_proj"),  # Llama, Mistral, Qwen, Gemma
+)
 
 
 def freeze(model: nn.Module) -> None:
@@ -18,13 +38,15 @@ def freeze(model: nn.Module) -> None:
 
 
 def replace(model: nn.Module, targets: tuple[str, ...], wrap: Callable[[nn.Module], nn.Module]) -> list[str]:
-    """Put `wrap(module)` in the place of every module whose name ends in one of `targets`.
+    """Put `wrap(module)` in the place of every module that one of `targets` names.
 
-    Returns the full names that were replaced. Raises ValueError for a target that names no module and lists
-    those that could have been meant.
+    A target is the end of a module's name ("query", "mlp.c_proj"), its parts perhaps patterns
+    ("[0-9]*.output.dense"). Returns the full names that were replaced. Raises ValueError for a target that
+    names no module and lists those that could have been meant.
     """
-    found = [n for n, _ in model.named_modules() if n.rpartition(".")[2] in targets]
-    missing = [t for t in targets if not any(n.rpartition(".")[2] == t for n in found)]
+    by_target = {target: matching(model, target) for target in targets}
+    found = [n for n, _ in model.named_modules() if any(n in names for names in by_target.values())]
+    missing = [target for target, names in by_target.items() if not names]
     if missing:
         raise ValueError(
             f"expected layers named {', '.join(targets)}, found none named {', '.join(missing)}; "
@@ -36,6 +58,20 @@ def replace(model: nn.Module, targets: tuple[str, ...], wrap: Callable[[nn.Modul
     return found
 
 
+def matching(model: nn.Module, target: str) -> list[str]:
+    """The modules whose names end in `target`, compared part by part."""
+    parts = target.split(".")
+    ends = ((name, name.split(".")[-len(parts) :]) for name, _ in model.named_modules() if name)
+    return [n for n, end in ends if len(end) == len(parts) and all(map(fnmatchcase, end, parts))]
+
+
+def unwrap(model: nn.Module, kind: type) -> nn.Module:
+    """Put the `.base` of every module of that kind back in its place; the base comes back bit for bit."""
+    for name, module in [(n, m) for n, m in model.named_modules() if isinstance(m, kind)]:
+        put(model, name, module.base)
+    return model
+
+
 def put(model: nn.Module, name: str, module: nn.Module) -> None:
     """Let `module` stand where the module called `name` stood."""
     parent, _, leaf = name.rpartition(".")
@@ -45,6 +81,11 @@ def put(model: nn.Module, name: str, module: nn.Module) -> None:
 def linear_names(model: nn.Module) -> list[str]:
     """The last parts of the names of all linear layers, each once."""
     return sorted({n.rpartition(".")[2] for n, m in model.named_modules() if is_linear(m)})
+
+
+def all_linear(model: nn.Module) -> tuple[str, ...]:
+    """The names of all linear layers but for the output layer's."""
+    return tuple(name for name in linear_names(model) if name not in (*HEADS, *VOCABULARY))
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -61,28 +102,113 @@ def in_out(layer: nn.Module) -> tuple[int, int]:
     """(in, out) features of a linear layer; raises ValueError for any other module."""
     if not is_linear(layer):
         raise ValueError(f"expected a linear layer, found {type(layer).__name__}; choose other targets")
-    rows, columns = layer.weight.shape
-    return (rows, columns) if is_transposed(layer) else (columns, rows)
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features  # a 4-bit weight is packed and has another shape
+    return tuple(layer.weight.shape)
+
+
+def is_packed(layer: nn.Module) -> bool:
+    """Whether the weight is stored in 4 bits by bitsandbytes."""
+    return getattr(layer.weight, "quant_state", None) is not None
+
+
+def matrix(layer: nn.Module) -> Tensor:
+    """The weight of a linear layer as (out, in) in fp32, however it is stored; a copy where that differs."""
+    if is_packed(layer):
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+    weight = layer.weight.detach().float()
+    return weight.T if is_transposed(layer) else weight
+
+
+def with_matrix(layer: nn.Module, weight: Tensor) -> nn.Module:
+    """The layer with another weight (out, in), stored as before; a 4-bit layer becomes a plain one."""
+    if is_packed(layer):
+        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=layer.bias is not None, device="meta")
+        plain.bias, layer = layer.bias, plain
+        dtype = torch.float32
+    else:
+        weight, dtype = weight.T if is_transposed(layer) else weight, layer.weight.dtype
+    layer.weight = nn.Parameter(weight.detach().to(dtype).contiguous(), requires_grad=False)
+    return layer
+
+
+def tensors(model: nn.Module) -> Iterator[Tensor]:
+    """Everything that the model's weights take up: parameters, buffers, and what 4-bit ones are scaled by."""
+    yield from model.parameters()
+    yield from model.buffers()
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        while state is not None:
+            yield from (t for t in vars(state).values() if isinstance(t, Tensor))
+            state = state.state2  # with double quantisation the scales have scales
+
+
+def layout(model: nn.Module) -> Layout:
+    """The names of the model's layers; ValueError for a family that is not known here."""
+    for known in LAYOUTS:
+        if all(matching(model, t) for t in (*known.keys_values, known.attention_out, known.feed_forward_out)):
+            return known
+    raise ValueError(
+        "expected the layers of BERT, GPT-2 or Llama, found "
+        f"{', '.join(linear_names(model)) or 'no linear layer'}; use LoRA with targets=(…) of these names"
+    )
+
+
+def trunk(model: nn.Module) -> tuple[str, nn.Module]:
+    """(name, module) of what lies below the output layer: embeddings and blocks."""
+    name = "trunk" if "trunk" in dict(model.named_children()) else getattr(model, "base_model_prefix", "")
+    if name not in dict(model.named_children()):
+        raise ValueError(
+            f"expected a model with a trunk below its output layer, found {type(model).__name__}"
+        )
+    return name, model.get_submodule(name)
+
+
+def context(model: nn.Module) -> int:
+    """The most positions that the model has."""
+    return model.config.get_text_config().max_position_embeddings
+
+
+def reads_features(model: nn.Module) -> bool:
+    """Whether the model's head reads one vector per text, which `model.features` gives."""
+    return callable(getattr(model, "features", None))
+
+
+def checkpoints_activations(model: nn.Module) -> bool:
+    """Whether a block would be computed again in the backward pass, without the cache it had before."""
+    return any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
 
 
 def head(model: nn.Module) -> list[nn.Parameter]:
     """The parameters of the task's new output layer; empty for a language model: its output is pretrained."""
-    return [p for name, module in model.named_children() if name in HEADS for p in module.parameters()]
+    layers = (m for name, m in model.named_modules() if name.rpartition(".")[2] in HEADS)
+    return list(dict.fromkeys(p for layer in layers for p in layer.parameters()))
 
 
 def layer_groups(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
-    """[(name, parameters)] from the input side to the head: embeddings, one entry per block, head."""
+    """[(name, parameters)] from the input side to the output: embeddings, one entry per block, head.
+
+    What follows the blocks and is pretrained (a decoder's last norm, an encoder's prediction layer) belongs
+    to the top block under a new head; without one it is an entry of its own, "output".
+    """
     blocks = max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len, default=None)
     if blocks is None:
         raise ValueError(f"expected a model with a list of blocks, found none in {type(model).__name__}")
     inside = [list(block.parameters()) for block in blocks]
     in_block = {id(p) for params in inside for p in params}
-    in_head = {id(p) for p in head(model)}
-    rest = [p for p in model.parameters() if id(p) not in in_block]
+    output = head(model)
+    in_head = {id(p) for p in output}
+    everything = list(model.parameters())
+    first, *_, last = (i for i, p in enumerate(everything) if id(p) in in_block)
+    after = [p for p in everything[last:] if id(p) not in in_block | in_head]
+    if output:
+        inside[-1] += after
     named = [
-        ("embeddings", [p for p in rest if id(p) not in in_head]),
+        ("embeddings", everything[:first]),
         *((f"block {i}", params) for i, params in enumerate(inside)),
-        ("head", [p for p in rest if id(p) in in_head]),
+        *([("head", output)] if output else [("output", after)]),
     ]
     return [(name, params) for name, params in named if params]
 

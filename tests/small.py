@@ -62,6 +62,14 @@ def _gpt2_config(dropout: float, blocks: int, **keys) -> GPT2Config:
     return GPT2Config(**SIZES, bos_token_id=None, eos_token_id=None, num_hidden_layers=blocks, **keys)
 
 
+def shaken(model: nn.Module) -> nn.Module:
+    """The model with no weight at a special value: a bias that starts at 0 would hide that it is missing."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
 CLASSIFIERS = {"bert": bert, "gpt2": gpt2, "llama": llama}
 
 

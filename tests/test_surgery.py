@@ -6,6 +6,7 @@ from small import CLASSIFIERS, bert, gpt2, language_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from ftkit.strategies.qlora import four_bit
 from ftkit.surgery import (
     freeze,
     head,
@@ -14,9 +15,14 @@ from ftkit.surgery import (
     is_transposed,
     layer_groups,
     linear_names,
+    matching,
+    matrix,
     put,
     replace,
+    tensors,
     trainable,
+    trunk,
+    with_matrix,
 )
 
 
@@ -92,8 +98,10 @@ def test_layer_groups_go_from_the_embeddings_to_the_head(make):
     assert list(groups) == ["embeddings", "block 0", "block 1", "block 2", "head"]
     assert any(p is model.get_input_embeddings().weight for p in groups["embeddings"])
     names = {id(p): n for n, p in model.named_parameters()}
+    after = ("ln_f.weight", "ln_f.bias", "model.norm.weight")  # a decoder's last norm goes with its top block
     for i in range(3):
-        assert all(f".{i}." in names[id(p)] for p in groups[f"block {i}"])
+        own = [names[id(p)] for p in groups[f"block {i}"]]
+        assert all(f".{i}." in name or (i == 2 and name.endswith(after)) for name in own)
     assert [id(p) for p in groups["head"]] == [id(p) for p in head(model)]
 
 
@@ -129,3 +137,47 @@ def test_a_table_has_no_empty_rows():
     assert [row.name for row in trainable(bert(), [], name="none")] == ["head"]
     lm = language_model()
     assert [row.name for row in trainable(lm, list(lm.parameters()), name="all")] == ["all"]
+
+
+def test_a_target_is_the_end_of_a_name_compared_part_by_part():
+    model = bert(blocks=1)
+    place = "trunk.encoder.layer.0"
+    assert matching(model, "output.dense") == [f"{place}.attention.output.dense", f"{place}.output.dense"]
+    assert matching(model, "[0-9]*.output.dense") == [f"{place}.output.dense"]
+    assert matching(model, f"{place}.output.dense") == [f"{place}.output.dense"]
+    assert matching(model, "put.dense") == []
+
+
+@pytest.mark.parametrize("make", [*CLASSIFIERS.values(), language_model])
+def test_the_trunk_is_all_but_the_output_layer(make):
+    model = make()
+    name, base = trunk(model)
+    assert model.get_submodule(name) is base
+    inside = {id(p) for p in base.parameters()}
+    assert {id(p) for p in model.parameters()} - inside == {id(p) for p in head(model)}
+
+
+def test_a_model_without_a_trunk_is_refused():
+    with pytest.raises(ValueError, match=r"trunk below its output layer.*Linear"):
+        trunk(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(3, 5), Conv1D(5, 3)], ids=["Linear", "Conv1D"])
+def test_a_weight_is_read_and_put_back_however_it_is_stored(layer):
+    x = torch.randn(4, 3)
+    weight = matrix(layer)
+    assert weight.shape == (5, 3)
+    assert torch.allclose(layer(x), x @ weight.T + layer.bias, atol=1e-6)
+    other = torch.randn(5, 3)
+    shape = layer.weight.shape
+    assert torch.allclose(with_matrix(layer, other)(x), x @ other.T + layer.bias, atol=1e-6)
+    assert layer.weight.shape == shape
+
+
+def test_what_four_bit_weights_are_scaled_by_counts_as_memory():
+    layer = four_bit(nn.Linear(64, 64), double=False)
+    held = sum(t.numel() * t.element_size() for t in tensors(layer))
+    assert held == 64 * 64 // 2 + 4 * 64 + 4 * 64 * 64 // 64 + 4 * 16  # weights, bias, scales, the 16 levels
+    twice = sum(t.numel() * t.element_size() for t in tensors(four_bit(nn.Linear(512, 512))))
+    once = sum(t.numel() * t.element_size() for t in tensors(four_bit(nn.Linear(512, 512), double=False)))
+    assert twice < once
