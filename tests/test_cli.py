@@ -329,3 +329,53 @@ def test_lab_needs_a_clone(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("FTKIT_DATA", str(tmp_path / "data"))
     assert main(["lab", "--no-browser"]) == 2
     assert "clone" in one_line(capsys)
+
+
+def compare(data, tiny, out, *more):
+    columns = ["--text", "text", "--label", "label", "--epochs", "1", "--model", str(tiny)]
+    return main(["compare", "--data", str(data), *columns, "--out", str(out), *more])
+
+
+def test_compare_measures_strategies_and_goes_on_with_more_of_them(data, tiny, tmp_path, capsys):
+    out = tmp_path / "compared"
+    assert compare(data, tiny, out, "--strategies", "lora,head_only", "--seeds", "2") == 0
+    said = capsys.readouterr().out
+    assert "lora" in said and "95%" in said and "commonest label: 0.5" in said
+    kept = (out / "rows.jsonl").read_text()
+    assert [json.loads(line)["strategy"] for line in kept.splitlines()] == ["lora", "head_only"] * 2
+    assert (out / "comparison.png").stat().st_size > 1000
+    assert "| lora |" in (out / "comparison.md").read_text()
+    assert compare(data, tiny, out, "--strategies", "ia3,lora,head_only", "--seeds", "2") == 0
+    assert (out / "rows.jsonl").read_text().startswith(kept)
+    assert len((out / "rows.jsonl").read_text().splitlines()) == 6
+    assert "| ia3 |" in (out / "comparison.md").read_text()
+    before = (out / "rows.jsonl").read_text()
+    assert compare(data, tiny, out, "--strategies", "lora,head_only", "--batch-size", "8") == 2
+    assert "begun with other batch_size" in capsys.readouterr().err
+    data.write_text(data.read_text() + "the film was good,positive\n")
+    assert compare(data, tiny, out, "--strategies", "lora,head_only", "--seeds", "2") == 2
+    assert "begun with other data" in capsys.readouterr().err
+    assert (out / "rows.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--strategies", "lora"], "two strategies or more"),
+        (["--strategies", "lora,loar"], "expected a strategy out of full, head_only"),
+        (["--strategies", "lora,full", "--seeds", "0"], "1 or more --seeds"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_one_line_and_nothing_is_written(
+    more, words, data, tiny, tmp_path, capsys
+):
+    assert compare(data, tiny, tmp_path / "c", *more) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone_by_compare(data, tiny, tmp_path, capsys):
+    assert compare(data, tiny, tmp_path, "--strategies", "lora,full") == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["reviews.csv"]

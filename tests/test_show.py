@@ -51,6 +51,19 @@ def tuned(blocks: int = 3, *, everything: bool = True) -> Tuned:
 
 LONG = "discriminative learning rates with gradual unfreezing from the top, factor"
 CLASSES = ["B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC", "I-MISC", "O"]
+NAMES = ["full", "discriminative", "gradual", "lora", "qlora", "adapters", "prefix_tuning", "prompt_tuning"]
+MEASURED = [
+    {
+        "strategy": name,
+        "accuracy": 0.88 - 0.007 * i,
+        "low": 0.86 - 0.007 * i,
+        "high": 0.9 - 0.007 * i,
+        "trainable": int(2.2e7 / 7 ** max(0, i - 2)),
+        "peak_memory": 8e8 - 6e7 * max(0, i - 2),
+        "seconds": 0.4 if i == 7 else 80.0 - i,
+    }
+    for i, name in enumerate(NAMES)
+]
 FIGURES = {
     "one curve": lambda: show.curves({"LoRA": steps()}, floor=0.2),
     "curves": lambda: show.curves(
@@ -78,6 +91,9 @@ FIGURES = {
     "long classes": lambda: show.confusion(
         [[9, 1, 0]] * 3, [LONG[:31], "positive", "neither, or both at once"]
     ),
+    "standings": lambda: show.standings(MEASURED, majority=0.53),
+    "pareto": lambda: show.pareto(MEASURED),
+    "pareto of memory": lambda: show.pareto(MEASURED, cost="peak_memory"),
     "strips": lambda: solved.strips({f"{i:02}_unsupervised_and_semi": ["a"] * 5 for i in range(33)}, ["a"]),
 }
 
@@ -242,6 +258,28 @@ def test_curves_go_into_axes_of_the_callers_and_leave_its_size():
 def test_curves_of_a_run_without_updates_are_refused():
     with pytest.raises(ValueError, match="full: 0"):
         show.curves({"LoRA": steps(), "full": []})
+
+
+def test_the_best_strategy_stands_on_top_and_every_bar_says_its_number():
+    fig = show.standings(MEASURED, majority=0.53)
+    names = [t.get_text() for t in fig.axes[0].get_yticklabels()]
+    assert names == NAMES[::-1]  # row 0 is the lowest
+    assert [t.get_text() for t in fig.axes[1].texts][-1] == "22M"
+
+
+def test_the_line_of_pareto_joins_whom_nobody_beats():
+    (line,) = (one for one in show.pareto(MEASURED).axes[0].lines if len(one.get_xdata()) > 1)
+    assert list(line.get_xdata()) == sorted({m["trainable"] for m in MEASURED})
+    assert list(line.get_ydata()) == sorted(line.get_ydata())
+
+
+def test_a_comparison_of_nothing_or_by_an_unknown_cost_is_refused():
+    with pytest.raises(ValueError, match="at least one strategy"):
+        show.standings([], majority=0.5)
+    with pytest.raises(ValueError, match="at least one strategy"):
+        show.pareto([])
+    with pytest.raises(ValueError, match="trainable, peak_memory, seconds, found 'money'"):
+        show.pareto(MEASURED, cost="money")
 
 
 def test_a_figure_can_be_saved_as_the_command_line_does(tmp_path):

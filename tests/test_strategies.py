@@ -307,6 +307,7 @@ def test_kept_features_change_nothing_and_the_trunk_sees_each_text_once(make):
     task, seen = classification(), []
     with_cache = start(make(), strategy=HeadOnly(), task=task, epochs=3)
     without = start(make(), strategy=HeadOnly(cache=False), task=task, epochs=3)
+    task.score(with_cache.tuned.model, task.train[:7])  # what evaluation kept is good for training, too
     trunk(with_cache.tuned.model.model)[1].register_forward_pre_hook(
         lambda m, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
     )

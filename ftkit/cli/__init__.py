@@ -1,4 +1,4 @@
-"""ftkit doctor | finetune | predict | pretrain | lab: for those who outgrow cells."""
+"""ftkit doctor | finetune | predict | compare | pretrain | lab: for those who outgrow cells."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import doctor, finetune, lab, predict, pretrain
+from . import compare, doctor, finetune, lab, predict, pretrain
 
-VERBS = {"doctor": doctor, "finetune": finetune, "predict": predict, "pretrain": pretrain, "lab": lab}
+VERBS = {
+    "doctor": doctor,
+    "finetune": finetune,
+    "predict": predict,
+    "compare": compare,
+    "pretrain": pretrain,
+    "lab": lab,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

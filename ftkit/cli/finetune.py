@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--model", help='"encoder" of the scale (the default), a hub id, or a folder')
-    parser.add_argument("--strategy", help="lora (the default), full or head_only")
+    parser.add_argument("--strategy", help="lora (the default), full, head_only, adapters, ia3, …")
     parser.add_argument("--rank", type=int, help="of lora; 4 by default")
     parser.add_argument("--alpha", type=float, help="of lora; 16 by default")
     parser.add_argument(

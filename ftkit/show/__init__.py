@@ -7,6 +7,7 @@ from .live import LiveCurve, progress
 from .losses import curves
 from .sentence import sentence_box
 from .solved import exercise_progress
+from .standings import pareto, standings
 from .tables import table
 from .widgets import sliders
 
@@ -19,10 +20,12 @@ __all__ = [
     "curves",
     "exercise_progress",
     "figure",
+    "pareto",
     "progress",
     "sentence_box",
     "sliders",
     "spectrum",
+    "standings",
     "strategy_table",
     "table",
 ]

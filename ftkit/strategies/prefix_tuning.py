@@ -65,10 +65,8 @@ class Prefix(nn.Module):
         past = cache.get_seq_length()  # with the prefix
         mask = mask_with(length, attention_mask, words, past=past, config=self.config)
         if past == 0:
-            for layer, (key, value) in enumerate(
-                self.pairs().to(next(self.base.parameters()).dtype)
-            ):  # (heads, length, head width) each
-                cache.update(*(one.expand(len(words), -1, -1, -1) for one in (key, value)), layer)
+            for layer, pair in enumerate(self.pairs().to(next(self.base.parameters()).dtype)):
+                cache.update(*pair.unsqueeze(1).expand(-1, len(words), -1, -1, -1), layer)
         if position_ids is not None:
             position_ids = position_ids + length
         known = {"attention_mask": mask, "past_key_values": cache, "position_ids": position_ids}
