@@ -251,6 +251,10 @@ PLANTED = {
         changed(5, outputs=[]),
         "nbval is to compare an output, and none is stored",
     ),
+    "a widget that nbval compares": (
+        cut(5, MARK, MARK + "show.sliders(draw, x=(0, 2, 1))\n"),
+        "nbval is to compare a widget",
+    ),
     "a claim nobody compares": (
         lambda nb: with_code('claim("05.9", "a", 1, above=0)')(nb),
         "a claim or check that nbval does not compare",

@@ -12,6 +12,7 @@ from .form import REFRESH, Found
 from .notebook import MARKER, Page, code_cells, is_checked, tags
 from .wording import parse
 
+WIDGETS = ("sliders", "sentence_box")  # what they show needs a kernel
 FEWEST_CHECKED = 5
 FEWEST_EXERCISES = 3
 
@@ -27,6 +28,8 @@ def checked(page: Page) -> Found:
             yield name, "nbval is to compare an output, and none is stored", REFRESH
         if not whole and (numbers(cell, "claim") or numbers(cell, "check")):
             yield name, "a claim or check that nbval does not compare", f"begin the cell with # {MARKER}"
+        if whole and any(numbers(cell, verb) for verb in WIDGETS):
+            yield name, "nbval is to compare a widget, which is not stored", "give it a cell of its own"
         if "NBVAL_SKIP" in cell["source"] or "nbval-skip" in tags(cell):
             yield name, "nbval is told to skip the cell", "every cell runs"
     if count < FEWEST_CHECKED:
@@ -82,7 +85,8 @@ def numbers(cell: NotebookNode, verb: str) -> list[str | None]:
 
 def _numbers(cell: NotebookNode, verb: str) -> Iterator[str | None]:
     for node in ast.walk(parse(cell) or ast.Module([], [])):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == verb:
+        named = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+        if named == verb:
             literal = node.args and isinstance(node.args[0], ast.Constant)
             yield node.args[0].value if literal else None
 
