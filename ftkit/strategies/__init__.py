@@ -31,17 +31,17 @@ STRATEGIES = {
 # Where a search on the course's reviews ended.
 USUAL_LR = {
     "full": 1e-4,
-    "head_only": 1e-2,
-    "gradual": 3e-4,
+    "head_only": 3e-2,
+    "gradual": 1e-3,
     "discriminative": 2e-4,
     "gated": 2e-4,
     "bitfit": 5e-3,
     "lora": 2e-3,
     "qlora": 2e-3,
-    "adapters": 2e-3,
-    "ia3": 1e-2,
+    "adapters": 5e-3,
+    "ia3": 2e-2,
     "prompt_tuning": 3e-2,
-    "prefix_tuning": 1e-2,
+    "prefix_tuning": 3e-2,
 }
 
 __all__ = ["STRATEGIES", "USUAL_LR", *(s.__name__ for s in STRATEGIES.values())]
