@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ def setup(*, scale: str | None = None, seed: int = 0) -> Lab:
 
     chosen = scale_name(scale)
     os.environ["FTKIT_SCALE"] = chosen
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # PEFT imports it; it misses the hub's kernels
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
