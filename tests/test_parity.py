@@ -531,6 +531,17 @@ def test_a_four_bit_base_answers_nearly_as_before_and_merges_into_a_plain_model(
     assert torch.allclose(answers(merged), answers(tuned), atol=1e-5)
 
 
+def test_evaluating_a_four_bit_model_between_updates_changes_nothing():
+    tuned = QLoRA(rank=4).apply(shaken(bert())).model
+    randomised([m.b for m in pairs(tuned).values()])
+    training = answers(tuned.train()).detach()
+    with torch.no_grad():
+        evaluated = answers(tuned.eval())
+    assert torch.allclose(evaluated, training, atol=1e-5)
+    answers(tuned.train()).square().sum().backward()
+    assert torch.allclose(answers(merge(tuned).eval()), training, atol=1e-5)
+
+
 def test_with_targets_the_other_linear_layers_are_four_bit_as_well():
     model = QLoRA(rank=2, targets=("query",)).apply(bert()).model
     packed = [n for n, m in model.named_modules() if type(m).__name__ == "Linear4bit"]
