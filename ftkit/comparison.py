@@ -97,7 +97,7 @@ def features(model: nn.Module, task, examples: Sequence, *, batch_size: int = 64
 
 
 def summary(rows: Iterable[Row]) -> list[dict]:
-    """One record a strategy, in the order of first appearance: means over seeds; the fastest run's seconds."""
+    """One record a strategy, in the order of first appearance: means over seeds, the least seconds."""
     by_name: dict[str, list[Row]] = {}
     for one in rows:
         by_name.setdefault(one.strategy, []).append(one)
@@ -107,8 +107,7 @@ def summary(rows: Iterable[Row]) -> list[dict]:
 def _mean(name: str, rows: Sequence[Row]) -> dict:
     low, high = interval(rows)
     mean = {
-        field: float(numpy.mean([getattr(r, field) for r in rows]))
-        for field in ("accuracy", "loss", "moved")
+        field: float(numpy.mean([getattr(r, field) for r in rows])) for field in ("accuracy", "loss", "moved")
     }
     return {
         "strategy": name,

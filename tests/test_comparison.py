@@ -36,13 +36,13 @@ def test_a_row_holds_what_the_trained_model_does():
 
 
 def test_a_trunk_that_cannot_move_has_not_moved():
-    still = measure("head_only", HeadOnly(), lr=1e-2, load=bert, task=TASK, config=CONFIG)
+    still = measure("head_only", HeadOnly(cache=True), lr=1e-2, load=bert, task=TASK, config=CONFIG)
     assert still.moved == pytest.approx(0, abs=1e-6)
     assert measure("full", Full(), lr=1e-2, load=bert, task=TASK, config=CONFIG).moved > 1e-4
 
 
 @pytest.mark.parametrize(
-    "strategy", [Gated(), HeadOnly(), IA3(), PrefixTuning(3)], ids=lambda s: type(s).__name__
+    "strategy", [Gated(), HeadOnly(cache=True), IA3(), PrefixTuning(3)], ids=lambda s: type(s).__name__
 )
 def test_the_features_of_every_strategy_are_what_the_head_reads_in_the_order_given(strategy):
     model = strategy.apply(copy.deepcopy(bert())).model.eval()

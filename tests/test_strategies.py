@@ -21,6 +21,8 @@ from small import (
 )
 from torch import nn
 
+from ftkit import checkpoint
+from ftkit.loop import updates
 from ftkit.models import LastTokenClassifier
 from ftkit.order import epoch_batches
 from ftkit.strategies import STRATEGIES, Discriminative, Full, Gated, GradualUnfreezing, HeadOnly, LoRA
@@ -294,7 +296,7 @@ def test_head_only_refuses_a_language_model():
 
 def test_features_are_kept_only_where_the_head_reads_one_vector_a_text():
     with pytest.raises(ValueError, match=r"model.features.*GPT2ForSequenceClassification.*cache=False"):
-        HeadOnly().apply(gpt2())
+        HeadOnly(cache=True).apply(gpt2())
 
 
 def decoder():
@@ -305,7 +307,7 @@ def decoder():
 @pytest.mark.parametrize("make", [bert, decoder])
 def test_kept_features_change_nothing_and_the_trunk_sees_each_text_once(make):
     task, seen = classification(), []
-    with_cache = start(make(), strategy=HeadOnly(), task=task, epochs=3)
+    with_cache = start(make(), strategy=HeadOnly(cache=True), task=task, epochs=3)
     without = start(make(), strategy=HeadOnly(cache=False), task=task, epochs=3)
     task.score(with_cache.tuned.model, task.train[:7])  # what evaluation kept is good for training, too
     trunk(with_cache.tuned.model.model)[1].register_forward_pre_hook(
@@ -322,7 +324,7 @@ def test_kept_features_change_nothing_and_the_trunk_sees_each_text_once(make):
 
 
 def test_kept_features_are_forgotten_when_the_trunk_changes():
-    model = HeadOnly().apply(bert()).model
+    model = HeadOnly(cache=True).apply(bert()).model
     before = logits(model)
     with torch.no_grad():
         model.model.trunk.embeddings.word_embeddings.weight.mul_(2)
@@ -331,8 +333,21 @@ def test_kept_features_are_forgotten_when_the_trunk_changes():
 
 
 def test_kept_features_are_those_without_dropout():
-    model = HeadOnly().apply(bert(dropout=0.5)).model.train()
-    assert torch.equal(logits(model), logits(model.model.eval()))
+    model = HeadOnly(cache=True).apply(bert(dropout=0.5)).model.train()
+    kept = logits(model)
+    assert torch.allclose(kept, logits(model.model.eval()), atol=1e-6)
+
+
+def test_a_resumed_run_with_kept_features_is_the_uninterrupted_one_to_rounding(tmp_path):
+    def begin():
+        return start(bert(), strategy=HeadOnly(cache=True), epochs=3)
+
+    half, resumed, whole = begin(), begin(), finish(begin())
+    for _ in zip(range(7), updates(half), strict=False):
+        pass
+    checkpoint.restore(resumed, checkpoint.save(half, tmp_path))
+    assert losses(finish(resumed)) == pytest.approx(losses(whole), abs=1e-6)
+    assert torch.allclose(weights(resumed), weights(whole), atol=1e-6)
 
 
 def small(name, model):

@@ -16,7 +16,7 @@ from ..surgery import HEADS, freeze, head, reads_features, trainable
 class HeadOnly:
     """The new layer trains, everything below it is frozen and, with `cache`, runs once per text."""
 
-    cache: bool = True
+    cache: bool = False
 
     def apply(self, model: nn.Module) -> Tuned:
         """Raises ValueError for a model without an output layer of its own, or without features to keep."""
@@ -38,6 +38,8 @@ class CachedFeatures(nn.Module):
     """The model with what its head reads kept by the tokens of the text: the trunk sees each text once.
 
     The features are those of evaluation (no dropout). When the trunk's weights change, they are forgotten.
+    Their last bits are those of the batch in which a text was first read, so a resumed run, which meets texts
+    in other batches first, is the uninterrupted one to rounding and not, as without a cache, to the bit.
     """
 
     def __init__(self, model: nn.Module):
