@@ -37,7 +37,7 @@ def saved_for_backward(run: Run, *, known: set[int]) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold the graph that holds it, for ever
 
     longest = sorted(run.task.train, key=len)[-run.micro_batch_size :]
     batch = run.task.collate(longest, run.processes.device)

@@ -1,5 +1,6 @@
 """Peak memory on a CPU is a count, so it can be checked against one made by hand."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -101,3 +102,15 @@ def test_counting_does_not_depend_on_the_callers_mode():
     expected = peak_memory(run)
     with torch.no_grad():
         assert peak_memory(run) == expected
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # asking objects of torch what they are
+def test_counting_leaves_no_tensor_behind():
+    run = start(bert())
+    peak_memory(run)
+    gc.collect()
+    before = sum(torch.is_tensor(o) for o in gc.get_objects())
+    for _ in range(3):
+        peak_memory(run)
+    gc.collect()
+    assert sum(torch.is_tensor(o) for o in gc.get_objects()) <= before
