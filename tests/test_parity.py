@@ -214,14 +214,6 @@ def test_ia3_on_a_language_model_is_that_of_peft(name):
     assert_same(*factors_both(name, LANGUAGE_MODELS[name]))
 
 
-def rescales_afterwards_always(self, x):
-    return (
-        self.base(x) * self.factor
-        if self.base.weight.shape[0] == len(self.factor)
-        else self.base(x * self.factor)
-    )
-
-
 def spares_the_bias(self, x):
     if self.before or self.base.bias is None:
         return self.base(x * self.factor) if self.before else self.base(x) * self.factor
