@@ -13,11 +13,13 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import nn
 
+from .allocator import keep_freed_memory
 from .checks import check_config, check_table, usable_precision
 from .interrupts import undisturbed
 from .order import epoch_batches
 from .records import Evaluation, History, Step, TrainConfig, Tuned
 from .schedules import multiplier
+from .tasks.store import lengths
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -33,24 +35,30 @@ def updates(run: Run) -> Iterator[Step]:
         raise ValueError("expected examples in the task's training split, found none; give it some")
     while run.step < run.total:
         began = time.perf_counter()
-        epoch, examples = run.share()  # what this process computes of the update
+        share = run.next_share()  # what this process computes of the update
         factor = multiplier(config.schedule, run.step, run.total, config.warmup)
-        awake = wake(run.optimizer, epoch=epoch, lr=config.lr * factor)
-        model.train()  # the caller may have evaluated
-        loss, terms, tokens = accumulate(run, examples)  # leaves the whole update's gradient
+        awake = wake(run.optimizer, epoch=share.epoch, lr=config.lr * factor)
+        if not all(module.training for module in model.modules()):
+            model.train()  # the caller may have evaluated
+        loss, terms, tokens = accumulate(run, share)  # leaves the whole update's gradient
         with undisturbed():  # Ctrl-C waits: an update happens whole or not at all
             run.scaler.unscale_(run.optimizer)
-            norm = nn.utils.clip_grad_norm_(awake, config.clip or math.inf).item()
-            refuse_nonfinite(run, loss, norm)
+            norm = nn.utils.get_total_norm([p.grad for p in awake if p.grad is not None])
+            run.prepare_next()  # while a GPU still computes: batches are ready before they are needed
+            loss, length = torch.stack([x.to(loss.device, torch.float64) for x in (loss, norm)]).tolist()
+            refuse_nonfinite(run, loss, length)  # that was the update's only wait for the device
+            if config.clip and length > 0.99 * config.clip:  # below, clipping multiplies by 1
+                nn.utils.clip_grads_with_norm_(awake, config.clip, norm)
             run.scaler.step(run.optimizer)
             run.scaler.update()
             seconds = time.perf_counter() - began
-            step = Step(run.step, run.total, epoch, loss, config.lr * factor, norm, terms, tokens, seconds)
+            lr = config.lr * factor
+            step = Step(run.step, run.total, share.epoch, loss, lr, length, terms, tokens, seconds)
             run.steps.append(step)
         yield step
 
 
-def accumulate(run: Run, examples: list) -> tuple[float, int, int]:
+def accumulate(run: Run, share: Share) -> tuple[torch.Tensor, int, int]:
     """Leave the update's gradient in the parameters; return its loss per term, its terms and its real tokens.
 
     Each micro-batch adds its *sum* divided by the update's number of terms, so that neither the size of the
@@ -58,46 +66,40 @@ def accumulate(run: Run, examples: list) -> tuple[float, int, int]:
     in halves.
     """
     # every exchange between the processes stands outside the retry: one process may have to try again alone
-    terms, tokens = reduce(count(run, examples), "sum").tolist()
+    several = run.processes.num_processes > 1
+    counts = reduce(share.counts.to(run.processes.device), "sum") if several else share.counts
+    terms, tokens = counts.tolist()
     if terms == 0:
         raise ValueError(f"update {run.step}: no example of it carries a label; remove the unlabelled rows")
     total = None
     while total is None:
-        size = run.micro_batch_size
+        largest = len(share.batches[0]["attention_mask"]) if share.batches else 0
         try:
-            total = backward(run, examples, terms=terms, size=size)
+            total = backward(run, share.batches, terms=terms)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if size == 1:
+            if largest == 1:
                 raise ValueError(
                     f"update {run.step}: one example does not fit the memory ({error}); shorten texts with "
                     "max_tokens, or choose a smaller model or a strategy that trains less"
                 ) from None
         if total is None:  # out here the traceback, and with it what filled the memory, is gone
-            run.micro_batch_size = (min(size, len(examples)) + 1) // 2
+            run.micro_batch_size = (largest + 1) // 2
             torch.cuda.empty_cache()
-    if run.processes.num_processes > 1:
+            share = run.next_share()
+    if several:
         sum_gradients([p for g in run.optimizer.param_groups for p in g["params"] if p.requires_grad])
-    return reduce(total, "sum").item(), terms, tokens
+        total = reduce(total, "sum")
+    return total, terms, tokens
 
 
-def count(run: Run, examples: list) -> torch.Tensor:
-    """(terms, real tokens) of the examples, on the run's device."""
-    counts = torch.zeros(2, dtype=torch.long)
-    if examples:
-        batch = run.task.collate(examples, "cpu")
-        counts += torch.stack([run.task.terms(batch), batch["attention_mask"].sum()])
-    return counts.to(run.processes.device)
-
-
-def backward(run: Run, examples: list, *, terms: int, size: int) -> torch.Tensor:
-    """Leave the gradient of the examples' loss in the parameters, `size` at a time; return that loss."""
+def backward(run: Run, batches: list, *, terms: int) -> torch.Tensor:
+    """Leave the gradient of the micro-batches' loss in the parameters; return that loss."""
     run.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=run.processes.device)
     with run.reproducible(), torch.enable_grad():
-        for start in range(0, len(examples), size):
-            batch = run.task.collate(examples[start : start + size], run.processes.device)
+        for batch in batches:
             with run.autocast():
                 loss = run.task.loss_sum(run.tuned.model, batch) / terms
             run.scaler.scale(loss).backward()
@@ -144,6 +146,30 @@ def refuse_nonfinite(run: Run, loss: float, norm: float) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one process computes of an update, cut into micro-batches that lie on the device."""
+
+    step: int
+    epoch: int
+    size: int  # examples per micro-batch, at most
+    batches: list[dict[str, torch.Tensor]]
+    counts: torch.Tensor  # (terms, real tokens), on the CPU
+
+
+def cut(run: Run, step: int) -> Share:
+    """Collate this process's share of update `step` and send it to the device, which need not wait for it."""
+    epoch, examples = run.share(step)
+    size, device = run.micro_batch_size, run.processes.device
+    batches = [run.task.collate(examples[i : i + size], "cpu") for i in range(0, len(examples), size)]
+    counts = torch.zeros(2, dtype=torch.long)
+    for batch in batches:
+        counts += torch.stack([run.task.terms(batch), batch["attention_mask"].sum()])
+    if device.type == "cuda":  # from pinned memory the copy runs beside the computation
+        batches = [{k: t.pin_memory().to(device, non_blocking=True) for k, t in b.items()} for b in batches]
+    return Share(step, epoch, size, batches, counts)
+
+
 @dataclass
 class Run:
     """A training run: the one mutable object. `updates` advances it, `checkpoint` keeps it."""
@@ -167,6 +193,8 @@ class Run:
         self.precision = usable_precision(self.config.precision, self.processes.device.type)
         self.micro_batch_size = self.config.micro_batch_size or self.config.batch_size
         self.tuned.model.to(self.processes.device)
+        if self.processes.device.type == "cpu":
+            keep_freed_memory()
         rows = [
             {"params": list(g.params), "lr_scale": g.lr_scale, "from_epoch": g.from_epoch}
             for g in self.tuned.groups
@@ -175,7 +203,8 @@ class Run:
             rows, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
         )
         self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=self.precision == "fp16")
-        self._order: tuple[int, list[list[int]]] = (-1, [])
+        self._order: tuple[int, list] = (-1, [])
+        self._ready: Share | None = None
 
     @property
     def step(self) -> int:
@@ -207,18 +236,31 @@ class Run:
             ended=self.ended,
         )
 
-    def share(self) -> tuple[int, list]:
-        """(epoch, examples) that this process computes of the next update."""
-        epoch, position = divmod(self.step, self.per_epoch)
+    def share(self, step: int | None = None) -> tuple[int, list]:
+        """(epoch, examples) that this process computes of update `step`; of the next one without it."""
+        epoch, position = divmod(self.step if step is None else step, self.per_epoch)
         if self._order[0] != epoch:
-            lengths = [len(example) for example in self.task.train]
             batches = epoch_batches(
-                lengths, batch_size=self.config.batch_size, seed=self.config.seed, epoch=epoch
+                lengths(self.task.train),
+                batch_size=self.config.batch_size,
+                seed=self.config.seed,
+                epoch=epoch,
             )
             self._order = epoch, batches
         numbers = self._order[1][position]
         where = self.processes
         return epoch, [self.task.train[i] for i in numbers[where.process_index :: where.num_processes]]
+
+    def next_share(self) -> Share:
+        """The share of the next update, as it was prepared, or prepared now."""
+        ready, self._ready = self._ready, None
+        fits = ready is not None and (ready.step, ready.size) == (self.step, self.micro_batch_size)
+        return ready if fits else cut(self, self.step)
+
+    def prepare_next(self) -> None:
+        """Have the share of the update after this one ready."""
+        if self.step + 1 < self.total:
+            self._ready = cut(self, self.step + 1)
 
     def autocast(self):
         """The context in which forward passes run."""
@@ -233,5 +275,8 @@ class Run:
         """
         device = self.processes.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(hash((self.config.seed, self.step, self.processes.process_index)) & 0x7FFFFFFF)
+            seed = hash((self.config.seed, self.step, self.processes.process_index)) & 0x7FFFFFFF
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed walks the stack for absent GPUs
+            if device.type == "cuda":
+                torch.cuda.manual_seed(seed)
             yield

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor, nn
 
 from .loop import Run
 from .surgery import tensors
+from .tasks.store import lengths
 
 
 def peak_memory(run: Run) -> int:
@@ -17,10 +21,15 @@ def peak_memory(run: Run) -> int:
     """
     if run.processes.device.type == "cuda":
         return torch.cuda.max_memory_allocated(run.processes.device)
-    weights = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors(run.tuned.model)}
-    trained = sum(p.numel() * p.element_size() for g in run.tuned.groups for p in g.params)
-    gradients, moments = trained, 2 * trained
-    return sum(weights.values()) + gradients + moments + saved_for_backward(run, known=set(weights))
+    trained = [p for g in run.tuned.groups for p in g.params]
+    return counted(run.tuned.model, trained, lambda: _longest_loss(run))
+
+
+def counted(model: nn.Module, trained: list[nn.Parameter], loss: Callable[[], Tensor]) -> int:
+    """Bytes of the weights, of the gradients and AdamW's moments, and of what `loss` keeps to go backward."""
+    weights = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors(model)}
+    gradients = sum(p.numel() * p.element_size() for p in trained)
+    return sum(weights.values()) + 3 * gradients + kept(loss, known=set(weights))
 
 
 def forget_peak(run: Run) -> None:
@@ -31,22 +40,29 @@ def forget_peak(run: Run) -> None:
 
 def saved_for_backward(run: Run, *, known: set[int]) -> int:
     """Bytes of the storages, but for `known` ones, that the forward pass of the longest micro-batch keeps."""
-    kept: dict[int, int] = {}
+    return kept(lambda: _longest_loss(run), known=known)
 
-    def count(tensor: torch.Tensor) -> torch.Tensor:
+
+def kept(loss: Callable[[], Tensor], *, known: set[int]) -> int:
+    """Bytes of the storages, but for `known` ones, that are kept for the backward pass of `loss()`."""
+    found: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
+            found[storage.data_ptr()] = storage.nbytes()
         return tensor.detach()  # the tensor itself would hold the graph that holds it, for ever
 
-    longest = sorted(run.task.train, key=len)[-run.micro_batch_size :]
-    batch = run.task.collate(longest, run.processes.device)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        result = loss()
+    del result
+    return sum(found.values())
+
+
+def _longest_loss(run: Run) -> Tensor:
+    """The loss of the micro-batch with the longest texts."""
+    order = lengths(run.task.train).argsort(kind="stable")[-run.micro_batch_size :]
+    batch = run.task.collate([run.task.train[i] for i in order], run.processes.device)
     run.tuned.model.train()
-    with (
-        run.reproducible(),
-        torch.enable_grad(),
-        torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
-    ):
-        loss = run.task.loss_sum(run.tuned.model, batch)
-    del loss
-    return sum(kept.values())
+    with run.reproducible():
+        return run.task.loss_sum(run.tuned.model, batch)

@@ -700,6 +700,69 @@ def test_a_history_is_a_record_of_the_run():
     )
 
 
+def test_an_update_reads_its_results_once(monkeypatch):
+    reads = []
+    item, tolist = torch.Tensor.item, torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "item", lambda t: reads.append("item") or item(t))
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda t: reads.append(t.dtype) or tolist(t))
+    run = start()
+    for step in updates(run):
+        if step.step == 0:
+            reads.clear()
+        if step.step == 3:
+            break
+    # the counts were made on the CPU; loss and norm are the one thing that a GPU is waited for
+    assert reads == [torch.int64, torch.float64] * 3
+
+
+def test_the_next_batch_is_ready_before_the_step(monkeypatch, task):
+    happened = []
+    run = start(task=Collated(task, happened))
+    step = run.optimizer.step
+    monkeypatch.setattr(run.optimizer, "step", lambda *given: happened.append("step") or step(*given))
+    finish(run)
+    assert happened[:6] == ["collate", "collate", "step", "collate", "step", "collate"]
+    assert happened.count("collate") == happened.count("step") == run.total  # and none is prepared twice
+
+
+class Collated:
+    """A task that notes when it collates."""
+
+    def __init__(self, task, happened):
+        self.task, self.happened = task, happened
+
+    def __getattr__(self, name):
+        return getattr(self.task, name)
+
+    def collate(self, examples, device):
+        self.happened.append("collate")
+        return self.task.collate(examples, device)
+
+
+def test_what_was_prepared_is_cut_again_when_the_micro_batch_changes():
+    changed, told = start(), start(micro_batch_size=3)
+    for _ in updates(changed):
+        changed.micro_batch_size = 3
+    finish(told)
+    assert losses(changed) == pytest.approx(losses(told), abs=1e-6)
+    sizes = []
+    again = start(task=Watched(classification(), lambda t, m, batch: sizes.append(len(batch["labels"]))))
+    for _ in updates(again):
+        again.micro_batch_size = 3
+    assert max(sizes) == sizes[0] > 3  # cut before the first update
+    assert max(sizes[1:]) == 3
+
+
+def test_a_gradient_within_the_limit_is_not_multiplied(monkeypatch):
+    calls = []
+    clip = nn.utils.clip_grads_with_norm_
+    monkeypatch.setattr(nn.utils, "clip_grads_with_norm_", lambda *given: calls.append(1) or clip(*given))
+    finish(start(clip=1e6))
+    assert calls == []
+    finish(start(clip=1e-3))
+    assert len(calls) == start().total
+
+
 def test_the_loop_costs_little_more_than_a_hand_written_one(capsys):
     try:
         tokenizer = models.tokenizer("encoder")
