@@ -12,12 +12,12 @@ import ftkit
 PACKAGE = Path(ftkit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 PARTS = [
-    ("records", "setup", "interrupts"),
+    ("records", "setup", "interrupts", "allocator"),
     ("surgery", "schedules", "metrics", "order", "language"),
     ("models", "tasks", "strategies", "checks"),
     ("loop", "interchange"),
     ("checkpoint", "memory", "pretraining"),
-    ("fit", "comparison"),
+    ("fit", "comparison", "benchmark"),
     ("exercises",),
     ("show", "course"),
     ("cli",),

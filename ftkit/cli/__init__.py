@@ -1,4 +1,4 @@
-"""ftkit doctor | finetune | predict | compare | pretrain | lab: for those who outgrow cells."""
+"""ftkit doctor | finetune | predict | compare | benchmark | pretrain | lab: for those who outgrow cells."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import compare, doctor, finetune, lab, predict, pretrain
+from . import benchmark, compare, doctor, finetune, lab, predict, pretrain
 
 VERBS = {
     "doctor": doctor,
     "finetune": finetune,
     "predict": predict,
     "compare": compare,
+    "benchmark": benchmark,
     "pretrain": pretrain,
     "lab": lab,
 }
