@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -185,6 +186,45 @@ def head(model: nn.Module) -> list[nn.Parameter]:
     """The parameters of the task's new output layer; empty for a language model: its output is pretrained."""
     layers = (m for name, m in model.named_modules() if name.rpartition(".")[2] in HEADS)
     return list(dict.fromkeys(p for layer in layers for p in layer.parameters()))
+
+
+def output_layer(model: nn.Module) -> nn.Linear | None:
+    """The plain linear layer that makes a language model's logits; None where there is no such layer."""
+    find = getattr(model, "get_output_embeddings", None)
+    layer = find() if find else None
+    return layer if type(layer) is nn.Linear else None  # not one that a strategy has wrapped
+
+
+def ends_with(model: nn.Module, layer: nn.Module) -> bool:
+    """Whether what the layer gives is the model's logits: some models cap or scale them afterwards.
+
+    Seen once per model, on two tokens, with a ramp of numbers in place of what the layer gives.
+    """
+    if model not in _SEEN:
+        words, device = len(layer.weight), layer.weight.device
+        ramp = torch.linspace(-1e3, 1e3, 2 * words, device=device, dtype=layer.weight.dtype).view(1, 2, words)
+        hook = layer.register_forward_hook(lambda module, inputs, output: ramp)
+        two = torch.zeros(1, 2, dtype=torch.long, device=device)
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                logits = model(input_ids=two, attention_mask=torch.ones_like(two)).logits
+        finally:
+            hook.remove()
+        _SEEN[model] = torch.equal(logits.to(ramp.dtype), ramp)
+    return _SEEN[model]
+
+
+_SEEN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def before_output(model: nn.Module, layer: nn.Module, **inputs: Tensor) -> Tensor:
+    """What the output layer would read, for every token: (batch, tokens, width)."""
+    name = next(name for name, module in model.named_modules() if module is layer)
+    put(model, name, nn.Identity())
+    try:
+        return model(**inputs).logits
+    finally:
+        put(model, name, layer)
 
 
 def layer_groups(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:

@@ -6,16 +6,23 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
+from ..tasks.language_modelling import Causal, Tokens
+from . import workload
 from .contestants import Contestant
 from .report import SPREAD, rates, spread
 from .turns import seated
-from .workload import SHAPES, Workload, text_lengths
+from .workload import SHAPES, Padding, Shape, Workload, text_lengths
 
 FEW, MANY = 10_000, 1_000_000
 FIRST_CELL = "from ftkit.setup import setup\n\nlab = setup()"
@@ -24,7 +31,7 @@ FIRST_CELL = "from ftkit.setup import setup\n\nlab = setup()"
 def costs(*, say: Callable[[str], None], threads: int = 2) -> dict:
     """All of them, as `report.goals` reads them."""
     say("start: importing, and the first cell of a notebook")
-    found = {"import": importing(), "first_cell": first_cell(), "logits": None}
+    found = {"import": importing(), "first_cell": first_cell(), "logits": logits()}
     say(f"rows: {FEW:,} and {MANY:,}, prepared and trained on; this takes some minutes")
     return found | rows(few=FEW, many=MANY, threads=threads)
 
@@ -53,6 +60,41 @@ def first_cell(*, times: int = 3) -> SPREAD:
             NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
         found.append(time.perf_counter() - began)
     return spread(found)
+
+
+def logits(*, words: int = 50_257, tokens: int = 512) -> float:
+    """Bytes of logits (and what is made of them) that an update holds at most, over those of all logits."""
+    shape = Shape("gpt2", words=words, width=64, blocks=2, heads=2, inner=128)
+    task = Causal(Padding(), [Tokens(i, numpy.arange(64)) for i in range(tokens // 64)], [], [], 64)
+    model = workload.model(shape, task)
+    batch = task.collate(task.train, "cpu")
+    task.loss_sum(model, batch).backward()  # looks once how the model ends
+    with Alive(words, apart=shape.width) as seen:
+        task.loss_sum(model, batch).backward()
+    return seen.most / (tokens * words * 4)
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes, alive at once, of the tensors with one dimension of `words` and none of `apart`."""
+
+    def __init__(self, words: int, *, apart: int):
+        super().__init__()
+        self.words, self.apart, self.most = words, apart, 0
+        self._now: dict[int, int] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_iter(result):
+            if isinstance(tensor, Tensor) and self.words in tensor.shape and self.apart not in tensor.shape:
+                self._note(tensor.untyped_storage())
+        self.most = max(self.most, sum(self._now.values()))
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key = storage.data_ptr()
+        if key not in self._now and storage.nbytes():
+            self._now[key] = storage.nbytes()
+            weakref.finalize(storage, self._now.pop, key, None)
 
 
 def rows(*, few: int, many: int, threads: int = 2, updates: int = 10, turns: int = 5) -> dict:

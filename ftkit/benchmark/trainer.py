@@ -39,6 +39,7 @@ class Theirs:
         self.who, self.load = who, load
         self.task = task(load, SHAPES[who.shape])
         self.seen: list[int] = []  # tokens of every batch, in the order of training
+        self.folder = tempfile.TemporaryDirectory(prefix="ftkit-benchmark-")
         self.trainer, self.pause = self.fresh(0)
         self.thread: threading.Thread | None = None
 
@@ -46,7 +47,7 @@ class Theirs:
         """(Trainer, what makes it wait) for a training that has not begun."""
         who, load = self.who, self.load
         arguments = TrainingArguments(
-            tempfile.mkdtemp(prefix="ftkit-benchmark-"),  # nothing is saved there
+            self.folder.name,  # nothing is saved there
             per_device_train_batch_size=load.batch_size,
             num_train_epochs=who.epochs or 1,
             learning_rate=LR,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,16 +68,17 @@ def seated(contestants: Sequence, load: Workload) -> Iterator[list[Seat]]:
 
 def serve(line: Connection, who, load: Workload) -> None:
     """The other end: make the contestant, answer until the line closes."""
-    try:
-        found = enter(who, load)
-        line.send((True, None))
-        while True:
-            question, arguments = line.recv()
-            line.send((True, getattr(found, question)(*arguments)))
-    except EOFError:
-        return
-    except Exception as error:
-        line.send((False, f"{error!r}\n{traceback.format_exc()}"))
+    with tempfile.TemporaryDirectory(prefix="ftkit-benchmark-") as tempfile.tempdir:  # gone with the process
+        try:
+            found = enter(who, load)
+            line.send((True, None))
+            while True:
+                question, arguments = line.recv()
+                line.send((True, getattr(found, question)(*arguments)))
+        except EOFError:
+            return
+        except Exception as error:
+            line.send((False, f"{error!r}\n{traceback.format_exc()}"))
 
 
 def enter(who, load: Workload):

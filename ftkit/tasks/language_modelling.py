@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .classification import UNKNOWN, Batch
+from ..surgery import before_output, ends_with, output_layer
+from . import chunked
+from .chunked import UNKNOWN
+from .classification import Batch
 
 MASKED = 0.15  # share of the tokens that are predicted; of these 80% become the mask, 10% a random token
 
@@ -57,14 +60,12 @@ class Causal:
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         """-ln p(token | tokens before), summed over the batch."""
-        return self.losses(model, batch).sum()
+        return _loss_sum(model, batch, _following(batch))
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         """(batch, tokens): at each place -ln p of the token that follows there; 0 at ends and on padding."""
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        following = batch["labels"].roll(-1, dims=1)  # labels are shifted, not logits, which are far larger
-        following[:, -1] = UNKNOWN
-        return _losses(logits, following)
+        return _losses(logits, _following(batch))
 
     def score(self, model: nn.Module, examples: Sequence[Tokens]) -> dict[str, float]:
         """Mean loss per token in nats, and perplexity."""
@@ -119,7 +120,7 @@ class Masked:
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         """-ln p(token | what is seen), summed over the tokens asked for."""
-        return self.losses(model, batch).sum()
+        return _loss_sum(model, batch, batch["labels"])
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         """(batch, tokens): -ln p of each token asked for, 0 elsewhere."""
@@ -193,6 +194,23 @@ def _padded(rows: Sequence[numpy.ndarray], filling: int) -> tuple[numpy.ndarray,
 
 def _tensors(arrays: dict[str, numpy.ndarray], device) -> Batch:
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+
+def _following(batch: Batch) -> Tensor:
+    """(batch, tokens): the token that follows; labels are shifted, not logits, which are far larger."""
+    following = batch["labels"].roll(-1, dims=1)
+    following[:, -1] = UNKNOWN
+    return following
+
+
+def _loss_sum(model: nn.Module, batch: Batch, labels: Tensor) -> Tensor:
+    """Cross-entropy of the labelled tokens, summed; of a large vocabulary without all logits at once."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    layer = output_layer(model)
+    if layer is None or len(layer.weight) < chunked.LARGE or not ends_with(model, layer):
+        return _losses(model(**inputs).logits, labels).sum()
+    hidden = before_output(model, layer, **inputs)
+    return chunked.summed_cross_entropy(hidden.flatten(0, 1), layer, labels.flatten())
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
