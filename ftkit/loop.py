@@ -16,7 +16,7 @@ from torch import nn
 from .allocator import keep_freed_memory
 from .checks import check_config, check_table, usable_precision
 from .interrupts import undisturbed
-from .order import epoch_batches
+from .order import epoch_arrays
 from .records import Evaluation, History, Step, TrainConfig, Tuned
 from .schedules import multiplier
 from .tasks.store import lengths
@@ -240,7 +240,7 @@ class Run:
         """(epoch, examples) that this process computes of update `step`; of the next one without it."""
         epoch, position = divmod(self.step if step is None else step, self.per_epoch)
         if self._order[0] != epoch:
-            batches = epoch_batches(
+            batches = epoch_arrays(
                 lengths(self.task.train),
                 batch_size=self.config.batch_size,
                 seed=self.config.seed,

@@ -28,6 +28,12 @@ def pytest_runtest_setup(item):
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Prepared tokens of the tests lie apart from the user's."""
+    os.environ["FTKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
 def two_threads():
     """The same sums in the same order on every machine, and room for a neighbour."""
     import torch

@@ -14,10 +14,11 @@ from torch.nn.functional import cross_entropy
 
 from .. import metrics
 from ..setup import SCALES, data_folder, scale_name
-from .files import read, split
+from . import files
+from .chunked import UNKNOWN
+from .store import Stored, encode, lengths, prepared
 
 Batch = dict[str, Tensor]
-UNKNOWN = -100  # a label that the loss does not count
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Classification:
         """Logits (examples, labels) on the CPU, in the order given; computed in batches of similar length."""
         model.eval()
         device = next(model.parameters()).device
-        order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
+        order = lengths(examples).argsort(kind="stable").tolist()
         found = torch.empty(len(examples), len(self.labels))
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
@@ -143,29 +144,36 @@ def table(
     for test, the same rows for the same `seed`. Raises ValueError that names file, row and remedy for
     whatever cannot be used; nothing is skipped.
     """
-    rows = {"train": read(file, text=text, label=label, max_characters=max_characters)}
-    for name, path in (("validation", validation), ("test", test)):
-        if path is not None:
-            rows[name] = read(path, text=text, label=label, max_characters=max_characters)
-    rows = split(rows, file=file, seed=seed)
-    labels = tuple(sorted({r["label"] for r in rows["train"]}))
+    longest = min(max_tokens or SCALES[scale_name()].max_tokens, tokenizer.model_max_length)
+    given = {"train": file} | {n: f for n, f in (("validation", validation), ("test", test)) if f is not None}
+    keys = {"text": text, "label": label, "max_tokens": longest, "max_characters": max_characters}
+    stored = {name: prepared(path, tokenizer, **keys) for name, path in given.items()}
+    rows = {name: numpy.arange(len(content)) for name, content in stored.items()}
+    absent = [name for name in ("validation", "test") if name not in given]
+    train = stored["train"]
+    if absent:
+        rows |= files.split(train.labels, train.names, absent, file=file, seed=seed)
+    labels = tuple(sorted(train.names))
     if len(labels) < 2:
         raise ValueError(
             f"{file}: expected at least two different labels in column {label!r}, found only {labels[0]!r}; "
             "add rows of another label"
         )
-    longest = min(max_tokens or SCALES[scale_name()].max_tokens, tokenizer.model_max_length)
-    splits, cut, first = {}, 0, 0
+    splits, first = {}, 0
     for name in ("train", "validation", "test"):
-        for number, row in enumerate(rows[name], 1):
-            if row["label"] not in labels:
-                place = f"{validation if name == 'validation' else test}, row {number}"
-                raise ValueError(
-                    f"{place}: label {row['label']!r} is not in training, which has {', '.join(labels)}; "
-                    "correct it or add training rows for it"
-                )
-        splits[name], over = _encode(tokenizer, rows[name], labels, max_tokens=longest, first=first)
-        cut, first = cut + over, first + len(splits[name])
+        content = stored.get(name, train)
+        strange = [i for i, found in enumerate(content.names) if found not in labels]
+        if strange:
+            row = numpy.flatnonzero(content.labels == strange[0])[0]
+            raise ValueError(
+                f"{given[name]}, row {row + 1}: label {content.names[strange[0]]!r} is not in training, "
+                f"which has {', '.join(labels)}; correct it or add training rows for it"
+            )
+        places = numpy.array([labels.index(found) for found in content.names])
+        numbers = range(first, first + len(rows[name]))
+        splits[name] = Stored(content, rows[name].astype(numpy.int32), numbers, places)
+        first = numbers.stop
+    cut = sum(content.cut for content in stored.values())
     return Classification(tokenizer, labels, **splits, max_tokens=longest, cut=cut)
 
 
@@ -194,10 +202,7 @@ def examples(
 
 
 def _encode(tokenizer, rows, labels, *, max_tokens: int, first: int = 0) -> tuple[list[Example], int]:
-    encoded = tokenizer([r["text"] for r in rows], truncation=False, verbose=False)["input_ids"]
-    over = sum(len(ids) > max_tokens for ids in encoded)
-    if over:
-        encoded = tokenizer([r["text"] for r in rows], truncation=True, max_length=max_tokens)["input_ids"]
+    tokens, over = encode(tokenizer, [r["text"] for r in rows], max_tokens=max_tokens)
     place = {name: i for i, name in enumerate(labels or ())}
     return [
         Example(
@@ -205,7 +210,6 @@ def _encode(tokenizer, rows, labels, *, max_tokens: int, first: int = 0) -> tupl
             text=row["text"],
             ids=numpy.array(ids, dtype=numpy.int64),
             label=place.get(row.get("label"), UNKNOWN),
-            row={k: v for k, v in row.items() if k not in ("text", "label")},
         )
-        for i, (row, ids) in enumerate(zip(rows, encoded, strict=True))
+        for i, (row, ids) in enumerate(zip(rows, tokens, strict=True))
     ], over
