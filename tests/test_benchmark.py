@@ -1,7 +1,9 @@
 """The benchmark compares what it says it compares: the same model, data and loss, in turns."""
 
 import json
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,9 +191,15 @@ def test_the_readme_is_replaced_between_its_markers_only():
         report.replaced("a page without them", "new")
 
 
+def test_the_readme_has_the_newest_kept_result():
+    there = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "speed.py"))
+    assert there["README"].read_text(encoding="utf-8") == there["page"](), "run tests/benchmarks/speed.py"
+
+
 def test_the_newest_result_is_taken(tmp_path):
     with pytest.raises(ValueError, match=r"speed-\*\.json"):
         report.newest(tmp_path)
+    (tmp_path / "speed-2026-03-01-quick.json").write_text("{}")
     for day in ("2026-02-01", "2026-01-09"):
         (tmp_path / f"speed-{day}.json").write_text(json.dumps({"date": day}))
     assert report.newest(tmp_path)["date"] == "2026-02-01"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class Ours:
         self.run = self.fresh(0)
 
     def read(self):
-        """The contestant's file, as a learner would read it."""
+        """The contestant's file, as a learner would read it; its tokens are kept beside it."""
+        os.environ["FTKIT_CACHE"] = str(Path(self.who.file).parent)
         tokenizer = models.tokenizer(SHAPES[self.who.shape].checkpoint)
         return tasks.table(tokenizer, self.who.file, text="text", label="label")
 

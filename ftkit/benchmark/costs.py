@@ -114,6 +114,8 @@ def rows(*, few: int, many: int, threads: int = 2, updates: int = 10, turns: int
                     turn = seat.ask("turn", number)
                     if number:  # the first is warm-up
                         record["turns"].append({"seconds": turn.seconds, "tokens": turn.tokens})
+            for seat in seats:
+                seat.ask("memory")  # an update on the longest texts: both processes have met the worst
             memory = [seat.ask("resident") for seat in seats]
     pairs = zip(rates(records[0]), rates(records[1]), strict=True)
     return {

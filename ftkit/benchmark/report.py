@@ -182,8 +182,8 @@ def section(results: Mapping, *, table) -> str:
 
 
 def newest(folder: Path) -> dict:
-    """The latest kept result of a whole benchmark. Raises ValueError where there is none."""
-    files = sorted(Path(folder).glob("speed-*.json"))
+    """The latest kept result, not of a quick run. Raises ValueError where there is none."""
+    files = sorted(file for file in Path(folder).glob("speed-*.json") if not file.stem.endswith("-quick"))
     if not files:
         raise ValueError(
             f"{folder}: expected a result speed-*.json, found none; run ftkit benchmark --out there"

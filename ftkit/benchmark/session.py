@@ -25,7 +25,9 @@ def groups(*, quick: bool, gpu: bool, threads: int = 2) -> list[Group]:
     """What is measured on this kind of machine."""
     if gpu:
         return _on_gpu(quick=quick)
-    load = Workload(updates=1, turns=5, threads=threads) if quick else Workload(threads=threads)
+    load = Workload(threads=threads)
+    if quick:
+        load = replace(load, updates=1, batch_size=16)
     met = [c for strategy in ("full", "lora") for c in rivals(strategy)]
     if quick:
         return [Group("updates", tuple(met), load)]

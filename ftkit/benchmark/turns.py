@@ -96,5 +96,6 @@ def enter(who, load: Workload):
     from ..allocator import keep_freed_memory
     from .contestants import Bare, Ours
 
-    keep_freed_memory()  # as every Run does, here before the weights are loaded
+    if not who.file:
+        keep_freed_memory()  # as every Run does, here before the weights are loaded
     return (Bare if who.library == "bare" else Ours)(who, load)

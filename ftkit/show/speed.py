@@ -32,7 +32,7 @@ def speed(records: Sequence[Mapping]):
             if record["ceilings"]:
                 top = median(record["ceilings"])
                 ax.plot([top, top], [place - 0.36, place + 0.36], color=PALETTE[1], linewidth=2.5)
-                right = max(right, top) if top - right < 0.25 * best else right
+                right = max(right, top) if top - right < 0.2 * best else right
             ax.annotate(f"{middle:,.0f}", (right, place), (6, 0), textcoords="offset points", va="center")
         ax.set_yticks(range(len(found)), [r["name"] for r in found])
         ax.invert_yaxis()
@@ -41,5 +41,5 @@ def speed(records: Sequence[Mapping]):
         ax.spines["left"].set_visible(False)
         ax.set_title(strategy.replace("_", " "))
         ax.grid(axis="x")
-    axes[-1].set_xlabel("real tokens per second (dots: turns; short line: the matrix products alone)")
+    axes[-1].set_xlabel("real tokens per second\n(dot: a turn; line: matrix products alone)", loc="right")
     return fig

@@ -78,7 +78,8 @@ class Prepared:
         self.cut = int(about[b"cut"])  # texts that were longer than max_tokens
         self._ids = [(b["ids"].offsets.to_numpy(), b["ids"].values.to_numpy()) for b in self._blocks]
         self.lengths = numpy.concatenate([numpy.diff(offsets) for offsets, _ in self._ids])
-        self.labels = numpy.concatenate([b["label"].to_numpy() for b in self._blocks])
+        kind = numpy.min_scalar_type(len(self.names))  # a byte per row where that suffices
+        self.labels = numpy.concatenate([b["label"].to_numpy().astype(kind) for b in self._blocks])
 
     def __len__(self) -> int:
         return len(self.labels)
