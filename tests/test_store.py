@@ -192,6 +192,13 @@ def test_a_file_of_other_tokens_does_not_change_a_task_that_is_open(tokenizer, c
     assert everything(task) == first
 
 
+def test_a_cache_folder_that_cannot_be_written_is_named_with_the_remedy(tokenizer, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("mine")
+    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(OSError, match=r"taken: expected a folder.*FTKIT_CACHE"):
+        read(tokenizer, write(tmp_path / "file.csv"))
+
+
 def test_without_a_cache_folder_of_its_own_it_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("FTKIT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

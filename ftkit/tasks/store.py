@@ -50,8 +50,15 @@ def prepared(
     key = json.dumps([FORMAT, digest, Path(file).suffix.lower(), given, max_tokens, known])
     target = cache_folder() / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix="tokens-") as folder:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place = tempfile.TemporaryDirectory(dir=target.parent, prefix="tokens-")
+        except OSError as error:
+            raise OSError(
+                f"{target.parent}: expected a folder where prepared tokens can be kept, found {error}; name "
+                "another one in FTKIT_CACHE"
+            ) from None
+        with place as folder:
             part = Path(folder) / target.name
             _write(part, files.rows(file, **given), tokenizer, max_tokens)
             os.replace(part, target)  # whole or not at all, whoever else is at it
