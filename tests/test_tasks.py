@@ -643,6 +643,29 @@ def test_bytes_that_are_no_parquet_are_refused(tmp_path, capfd):
     refusal(capfd, tmp_path / "file.parquet", "PARQUET")
 
 
+def test_a_parquet_file_with_damaged_pages_is_refused(tmp_path, capfd):
+    file = write(tmp_path / "file.parquet", rows_of(4000))
+    whole = bytearray(file.read_bytes())
+    whole[100:3000] = bytes(2900)
+    file.write_bytes(whole)
+    refusal(capfd, file, "PARQUET")
+
+
+@pytest.mark.parametrize("place", [1, 2, 9])
+def test_a_quote_that_is_not_doubled_is_refused_with_its_row(place, tmp_path, capfd):
+    lines = ["text,label", *(f"row {i},{'no' if i % 2 else 'yes'}" for i in range(1, 12))]
+    lines[place] = '"a" b,no'
+    (tmp_path / "file.csv").write_text("\n\n".join(lines))  # blank lines are no rows
+    refusal(capfd, tmp_path / "file.csv", f"row {place}:")
+    (tmp_path / "file.csv").write_text('"text"s,label\na,b\n')
+    refusal(capfd, tmp_path / "file.csv", "row 1:")
+
+
+def test_the_label_with_too_few_rows_is_named_wherever_it_stands(tmp_path, capfd):
+    rows = [*rows_of(12, ("no",)), *rows_of(2, ("a rare one",)), *rows_of(12, ("maybe",))]
+    refusal(capfd, write(tmp_path / "file.csv", rows), "'a rare one'", "found 2")
+
+
 @pytest.mark.parametrize(("given", "enough"), [((), 3), (("test",), 2)])
 def test_too_few_rows_of_a_label_to_split_are_refused(given, enough, tmp_path, capfd):
     own = {name: write(tmp_path / f"{name}.csv", rows_of(6, ("no", "rare"))) for name in given}
