@@ -201,6 +201,23 @@ def test_a_run_in_chunks_is_the_run(monkeypatch):
     assert sum(1 for _ in updates(parts)) == 0
 
 
+@pytest.mark.parametrize("large", [10, 10**9])
+def test_losses_that_a_subclass_defines_are_those_of_the_sum(large, monkeypatch):
+    class Unshifted(Causal):
+        def losses(self, model, batch):
+            logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            return nn.functional.cross_entropy(
+                logits.flatten(0, 1), batch["labels"].flatten(), reduction="none"
+            )
+
+    monkeypatch.setattr(chunked, "LARGE", large)
+    plain, model = task_of("gpt2"), language_model().eval()
+    own = Unshifted(**vars(plain))
+    batch = own.collate(own.train, "cpu")
+    assert own.loss_sum(model, batch).item() == pytest.approx(own.losses(model, batch).sum().item())
+    assert own.loss_sum(model, batch).item() != pytest.approx(plain.loss_sum(model, batch).item(), rel=1e-3)
+
+
 def gemma(cap):
     shape = {"num_key_value_heads": 2, "num_hidden_layers": 1, "intermediate_size": 48, "head_dim": 8}
     return Gemma2ForCausalLM(Gemma2Config(**SIZES, **shape, final_logit_softcapping=cap))
