@@ -167,6 +167,36 @@ def test_under_autocast_it_is_as_close_as_the_whole_path():
     assert (layer.weight.grad - grad).norm() < 0.02 * grad.norm()
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_small_gradients_are_not_lost_in_fp16(kind):
+    """As long as the loss is scaled; the chunks make their products before they know the scale."""
+    scale = 2.0**16
+    hidden, layer, labels = case(dtype=torch.float32, tokens=40, words=200, width=32)
+    labels[10:20] = 150
+    with torch.no_grad():
+        layer.weight *= 0.01
+        layer.bias[:100] -= 25  # p below what fp16 can hold
+        layer.bias[150] += 15  # where 150 is right, p - y is small everywhere
+    exact = nn.functional.cross_entropy(layer(hidden), labels, reduction="sum")
+    for_weight, for_hidden = torch.autograd.grad(scale * exact, [layer.weight, hidden])
+    low = hidden.detach().to(kind).requires_grad_()
+    with torch.autocast("cpu", torch.float16):
+        loss = chunked.summed_cross_entropy(low, layer, labels)
+    (scale * loss).backward()
+    rare = [word for word in range(100) if word not in labels]
+    assert 0 < for_weight[rare].abs().max() < scale * 2**-25
+    assert (layer.weight.grad - for_weight)[rare].norm() < 0.02 * for_weight[rare].norm()
+    assert 0 < for_hidden[10:20].abs().max() < scale * 2**-20
+    assert (low.grad - for_hidden)[10:20].norm() < 0.02 * for_hidden[10:20].norm()
+
+
+def test_a_score_in_chunks_is_the_score(monkeypatch):
+    task, model = task_of("gpt2"), language_model()
+    whole = task.score(model, task.train)
+    monkeypatch.setattr(chunked, "LARGE", 10)
+    assert task.score(model, task.train) == pytest.approx(whole, rel=1e-5)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_has_the_same_loss_and_gradients_in_chunks(name, strategy, monkeypatch):

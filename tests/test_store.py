@@ -113,7 +113,7 @@ def test_tokens_are_prepared_once(tokenizer, cache, tmp_path, monkeypatch):
     assert kept(cache) == [made] and made.read_bytes() == before
 
 
-@pytest.mark.parametrize("what", ["contents", "max_tokens", "column", "tokenizer", "kind"])
+@pytest.mark.parametrize("what", ["contents", "max_tokens", "column", "tokenizer", "side"])
 def test_whatever_decides_the_tokens_makes_another_file(what, tokenizer, cache, tmp_path):
     file = write(tmp_path / "file.csv")
     first = everything(read(tokenizer, file))
@@ -128,15 +128,31 @@ def test_whatever_decides_the_tokens_makes_another_file(what, tokenizer, cache, 
         tokenizer = models.tokenizer("sentence-transformers/all-MiniLM-L6-v2")
         tokenizer.backend_tokenizer.normalizer = None
         tokenizer.add_tokens(["good bad"])
-    else:  # the same bytes read as another format
-        file.write_text("text\tlabel\n" + "".join(f"a {i}\t{'xyz'[i % 3]}\n" for i in range(30)))
-        first = everything(read(tokenizer, file.rename(tmp_path / "file.tsv")))
-        (tmp_path / "file.tsv").rename(file)
-        with pytest.raises(ValueError, match="expected a column"):
-            read(tokenizer, file)
-        return
+    else:
+        tokenizer = models.tokenizer("sentence-transformers/all-MiniLM-L6-v2")
+        tokenizer.truncation_side = "left"
     assert everything(read(tokenizer, file, **keys)) != first
     assert len(kept(cache)) == 2
+
+
+def test_the_same_bytes_in_a_file_of_another_kind_are_read_anew(tokenizer, cache, tmp_path):
+    content = "text\tlabel\n" + "".join(f"a {i}\t{'xyz'[i % 3]}\n" for i in range(30))
+    for kind in ("tsv", "csv"):
+        (tmp_path / f"file.{kind}").write_text(content)
+    assert len(read(tokenizer, tmp_path / "file.tsv").labels) == 3
+    with pytest.raises(ValueError, match="expected a column"):
+        read(tokenizer, tmp_path / "file.csv")
+
+
+@pytest.mark.parametrize("left", [0, 100, -1])
+def test_a_damaged_file_of_the_cache_is_made_anew(left, tokenizer, cache, tmp_path):
+    file = write(tmp_path / "file.csv")
+    first = everything(read(tokenizer, file))
+    (made,) = kept(cache)
+    whole = made.read_bytes()
+    made.write_bytes(whole[:left])
+    assert everything(read(tokenizer, file)) == first
+    assert made.read_bytes() == whole
 
 
 def test_a_tokenizer_that_cannot_be_told_apart_is_asked_each_time(tokenizer, cache, tmp_path):

@@ -33,7 +33,7 @@ class _Chunked(torch.autograd.Function):
         for_hidden, for_weight, for_bias = (learning and needed for needed in ctx.needs_input_grad[:3])
         rows = max(1, min(CHUNK // len(weight), -(-len(labels) // 16)))  # z and p: an eighth of all logits
         total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
-        dhidden = torch.empty_like(hidden) if for_hidden else None
+        dhidden = torch.empty_like(hidden, dtype=total.dtype) if for_hidden else None
         dweight = torch.zeros_like(weight) if for_weight else None
         dbias = torch.zeros_like(bias) if for_bias else None
         for start in range(0, len(labels), rows):
@@ -47,14 +47,17 @@ class _Chunked(torch.autograd.Function):
             p.scatter_add_(1, place, -torch.ones_like(asked))  # p - y
             if for_bias:
                 dbias += (asked.T @ p)[0]
-            p = p.to(low)
-            if for_hidden:
-                dhidden[start : start + rows] = (p @ weight.to(low)) * asked
-            if for_weight:
-                _add_product(dweight, p.T, (h * asked).to(low))
+            # p is small and not yet scaled as fp16 needs it: there the products are made in fp32
+            kind = torch.float32 if low == torch.float16 else low
+            p = p.to(kind)
+            with torch.autocast(hidden.device.type, enabled=False):
+                if for_hidden:
+                    dhidden[start : start + rows] = (p @ weight.to(kind)) * asked
+                if for_weight:
+                    _add_product(dweight, p.T, (h * asked).to(kind))
             del p, logp
         ctx.save_for_backward(dhidden, dweight, dbias)
-        ctx.spent = False
+        ctx.spent, ctx.kind = False, hidden.dtype
         return total
 
     @staticmethod
@@ -66,7 +69,8 @@ class _Chunked(torch.autograd.Function):
             )
         ctx.spent = True
         grads = [None if g is None else g.mul_(upstream.to(g.dtype)) for g in ctx.saved_tensors]
-        return (*grads, None, None)
+        dhidden = None if grads[0] is None else grads[0].to(ctx.kind)  # 16 bits only now that it is scaled
+        return (dhidden, *grads[1:], None, None)
 
 
 def _add_product(into: Tensor, left: Tensor, right: Tensor) -> None:

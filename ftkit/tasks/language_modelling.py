@@ -60,7 +60,10 @@ class Causal:
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         """-ln p(token | tokens before), summed over the batch."""
-        return _loss_sum(self, Causal, model, batch, _following(batch))
+        layer = _large_output(model) if type(self).losses is Causal.losses else None
+        if layer is None:
+            return self.losses(model, batch).sum()
+        return _in_chunks(model, layer, batch, _following(batch))
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         """(batch, tokens): at each place -ln p of the token that follows there; 0 at ends and on padding."""
@@ -120,7 +123,10 @@ class Masked:
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
         """-ln p(token | what is seen), summed over the tokens asked for."""
-        return _loss_sum(self, Masked, model, batch, batch["labels"])
+        layer = _large_output(model) if type(self).losses is Masked.losses else None
+        if layer is None:
+            return self.losses(model, batch).sum()
+        return _in_chunks(model, layer, batch, batch["labels"])
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         """(batch, tokens): -ln p of each token asked for, 0 elsewhere."""
@@ -203,15 +209,15 @@ def _following(batch: Batch) -> Tensor:
     return following
 
 
-def _loss_sum(task, kind: type, model: nn.Module, batch: Batch, labels: Tensor) -> Tensor:
-    """The sum of `task.losses`; of a large vocabulary without all logits at once.
-
-    A subclass of `kind` with losses of its own is asked for them.
-    """
+def _large_output(model: nn.Module) -> nn.Linear | None:
+    """The layer whose logits are too many to be there at once, where they are made by it alone."""
     layer = output_layer(model)
     large = layer is not None and len(layer.weight) >= chunked.LARGE
-    if type(task).losses is not kind.losses or not large or not ends_with(model, layer):
-        return task.losses(model, batch).sum()
+    return layer if large and ends_with(model, layer) else None
+
+
+def _in_chunks(model: nn.Module, layer: nn.Linear, batch: Batch, labels: Tensor) -> Tensor:
+    """Cross-entropy of the labelled tokens, summed, without all logits at once."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     hidden = before_output(model, layer, **inputs)
     return chunked.summed_cross_entropy(hidden.flatten(0, 1), layer, labels.flatten())

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,8 @@ def prepared(
 
     Raises ValueError as `files.rows` does, and OSError where the cache folder cannot be written.
     """
+    import pyarrow
+
     given = {"text": text, "label": label, "max_characters": max_characters}
     known = _fingerprint(tokenizer)
     if known is None or not Path(file).is_file():  # `files.rows` says what is wrong with the path
@@ -49,19 +52,20 @@ def prepared(
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     key = json.dumps([FORMAT, digest, Path(file).suffix.lower(), given, max_tokens, known])
     target = cache_folder() / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
-    if not target.is_file():
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            place = tempfile.TemporaryDirectory(dir=target.parent, prefix="tokens-")
-        except OSError as error:
-            raise OSError(
-                f"{target.parent}: expected a folder where prepared tokens can be kept, found {error}; name "
-                "another one in FTKIT_CACHE"
-            ) from None
-        with place as folder:
-            part = Path(folder) / target.name
-            _write(part, files.rows(file, **given), tokenizer, max_tokens)
-            os.replace(part, target)  # whole or not at all, whoever else is at it
+    with suppress(OSError, pyarrow.ArrowInvalid):  # not there, or damaged: prepared anew below
+        return Prepared(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=target.parent, prefix="tokens-")
+    except OSError as error:
+        raise OSError(
+            f"{target.parent}: expected a folder where prepared tokens can be kept, found {error}; name "
+            "another one in FTKIT_CACHE"
+        ) from None
+    with place as folder:
+        part = Path(folder) / target.name
+        _write(part, files.rows(file, **given), tokenizer, max_tokens)
+        os.replace(part, target)  # whole or not at all, whoever else is at it
     return Prepared(target)
 
 
@@ -153,7 +157,10 @@ def _fingerprint(tokenizer) -> dict | None:
     if backend is None:
         return None
     about = json.loads(backend.to_str())
-    return {k: v for k, v in about.items() if k not in ("truncation", "padding")}  # set by every call
+    about = {k: v for k, v in about.items() if k not in ("truncation", "padding")}  # set by every call
+    return about | {
+        name: getattr(tokenizer, name, None) for name in ("truncation_side", "split_special_tokens")
+    }
 
 
 def encode(tokenizer, texts: list[str], *, max_tokens: int) -> tuple[list[list[int]], int]:
