@@ -3,6 +3,7 @@
 import json
 import runpy
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ftkit.benchmark.session import Group, play, refuse_disagreement
 from ftkit.benchmark.trainer import Theirs
 from ftkit.benchmark.turns import seated
 from ftkit.benchmark.workload import SHAPES, Workload, model, task, text_lengths
-from ftkit.cli import main
+from ftkit.cli import benchmark, main
 from ftkit.show.speed import speed
 
 TINY = Workload(updates=2, turns=2, batch_size=4, threads=1)
@@ -218,6 +219,15 @@ def test_the_figure_has_a_bar_for_every_contestant_and_cuts_nothing_off(records)
 
 def test_the_command_writes_its_results_and_overwrites_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(session, "groups", lambda **given: [Group("updates", (FTKIT, TRAINER), TINY)])
+
+    class Standing(datetime):
+        """A clock on which both runs begin in the same second."""
+
+        @classmethod
+        def now(cls):
+            return cls(2026, 1, 31, 23, 59, 59)
+
+    monkeypatch.setattr(benchmark, "datetime", Standing)
     for _ in range(2):
         assert main(["benchmark", "--quick", "--threads", "1", "--out", str(tmp_path / "out")]) == 0
     names = sorted(file.name for file in (tmp_path / "out").iterdir())

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import platform
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 HELP = "time the training loop against transformers' Trainer and against the machine's limit"
@@ -39,7 +39,6 @@ def run(given: argparse.Namespace) -> int:
     began = datetime.now()
     if given.threads < 1:
         raise ValueError(f"expected 1 thread or more, found {given.threads}")
-    stem = f"speed-{began:%Y-%m-%d-%H%M%S}{'-quick' if given.quick else ''}"
     folder = given.out or Path("runs") / f"benchmark-{began:%Y-%m-%d-%H%M%S}"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder for the results, found a file; choose another --out")
@@ -64,12 +63,18 @@ def run(given: argparse.Namespace) -> int:
     table = f"{plain(report.standing(results))}\n\n{plain(report.goals(results))}"
     print(f"\n{table}\n\n{report.words(results)}")
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{stem}.json"
+    file = _unused(folder, began, "-quick" if given.quick else "")
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     file.with_suffix(".md").write_text(report.section(results, table=markdown) + "\n", encoding="utf-8")
     speed(report.drawn(results)).savefig(file.with_suffix(".png"))
     print(f"written: {', '.join(str(file.with_suffix(end)) for end in ('.json', '.md', '.png'))}")
     return 0
+
+
+def _unused(folder: Path, began: datetime, end: str) -> Path:
+    """The file for a result, named by the second in which it began, or by the next one that is free."""
+    file = folder / f"speed-{began:%Y-%m-%d-%H%M%S}{end}.json"
+    return _unused(folder, began + timedelta(seconds=1), end) if file.exists() else file
 
 
 def _machine(threads: int) -> dict:
