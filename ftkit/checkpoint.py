@@ -7,22 +7,24 @@ The manifest with sizes and SHA-256 is written last: a folder without a matching
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
 import uuid
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from .checksums import sha256
 from .loop import Run
-from .models import sha256
-from .records import Evaluation, Step
+from .place import agreed, spread_like, write_parts, write_tensors
+from .records import Evaluation, Step, TrainConfig
 
 PARAMETERS, OPTIMIZER, STATE, MANIFEST = (
     "parameters.safetensors",
@@ -33,43 +35,57 @@ PARAMETERS, OPTIMIZER, STATE, MANIFEST = (
 
 
 def save(run: Run, folder: str | Path) -> Path:
-    """Write the run into `folder`/step-NNNNNN, unless a whole one is there; return that path."""
+    """Write the run into `folder`/step-NNNNNN, unless a whole one is there; return that path.
+
+    Of a sharded run every process writes its part, so all of them call this; else the main process does.
+    """
     folder = Path(folder)
     place = folder / f"step-{run.step:06d}"
-    if place.exists() and not faults(place):
+    if place.exists() and not faults(place, hashes=False):
         return place
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".writing-{uuid.uuid4().hex}"
+    draft = folder / f".writing-{agreed(uuid.uuid4().hex) if run.sharded else uuid.uuid4().hex}"
     try:
-        draft.mkdir()  # in here, so that Ctrl-C finds no moment before the clean-up is armed
+        draft.mkdir(
+            exist_ok=run.sharded
+        )  # in here, so that Ctrl-C finds no moment before the clean-up is armed
         names = _names(run)
-        save_file({n: p.detach().cpu().contiguous() for n, p in names.items()}, draft / PARAMETERS)
-        save_file(_optimizer_tensors(run, names), draft / OPTIMIZER)
-        state = {
-            "steps": [asdict(s) for s in run.steps],
-            "evaluations": [asdict(e) for e in run.evaluations],
-            "fixed": _fixed(run),
-            "scaler": run.scaler.state_dict(),
-            "config": asdict(run.config),
-        }
-        (draft / STATE).write_text(json.dumps(state), encoding="utf-8")
-        listed = {
-            n: {"bytes": (draft / n).stat().st_size, "sha256": sha256(draft / n)}
-            for n in (PARAMETERS, OPTIMIZER, STATE)
-        }
-        for name in listed:
-            _sync(draft / name)
-        (draft / MANIFEST).write_text(json.dumps(listed, indent=1), encoding="utf-8")
-        _sync(draft / MANIFEST)
-        _sync(draft)
-        if place.exists():  # damaged: kept for whoever wants to look, out of the way
-            place.rename(Path(tempfile.mkdtemp(prefix="damaged-", dir=folder)) / place.name)
-        draft.rename(place)
-        _sync(folder)
+        write = write_parts if run.sharded else write_tensors
+        write(names, draft / PARAMETERS)
+        write(_optimizer_tensors(run, names), draft / OPTIMIZER)
+        if run.processes.is_main_process:
+            _finish(run, draft, place)
     except BaseException:  # also Ctrl-C: leave no half-written folder behind
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    if run.sharded:
+        run.processes.wait_for_everyone()
     return place
+
+
+def _finish(run: Run, draft: Path, place: Path) -> None:
+    """Write state and manifest beside the tensors, and give the folder its name."""
+    state = {
+        "steps": [asdict(s) for s in run.steps],
+        "evaluations": [asdict(e) for e in run.evaluations],
+        "fixed": _fixed(run),
+        "scaler": run.scaler.state_dict(),
+        "config": asdict(run.config),
+    }
+    (draft / STATE).write_text(json.dumps(state), encoding="utf-8")
+    listed = {
+        n: {"bytes": (draft / n).stat().st_size, "sha256": sha256(draft / n)}
+        for n in (PARAMETERS, OPTIMIZER, STATE)
+    }
+    for name in listed:
+        _sync(draft / name)
+    (draft / MANIFEST).write_text(json.dumps(listed, indent=1), encoding="utf-8")
+    _sync(draft / MANIFEST)
+    _sync(draft)
+    if place.exists():  # damaged: kept for whoever wants to look, out of the way
+        place.rename(Path(tempfile.mkdtemp(prefix="damaged-", dir=place.parent)) / place.name)
+    draft.rename(place)
+    _sync(place.parent)
 
 
 def restore(run: Run, place: str | Path) -> None:
@@ -82,13 +98,15 @@ def restore(run: Run, place: str | Path) -> None:
     names = _names(run)
     _refuse_mismatch(place, parameters, names)
     known = asdict(run.config) | _fixed(run)
-    saved = state["config"] | state["fixed"]
+    saved = (
+        asdict(TrainConfig()) | state["config"] | state["fixed"]
+    )  # an older checkpoint lacks newer settings
     free = ("micro_batch_size", "precision", "evaluate_every", "patience")
-    other = [k for k in known if k not in free and known[k] != saved[k]]
+    other = [k for k in known if k not in free and known[k] != saved.get(k)]
     if other:
         raise ValueError(
             f"{place}: saved with "
-            + ", ".join(f"{k}={saved[k]}" for k in other)
+            + ", ".join(f"{k}={saved.get(k)}" for k in other)
             + ", this run has "
             + ", ".join(f"{k}={known[k]}" for k in other)
             + "; use the saved settings to go on, or start a new run in another folder"
@@ -96,8 +114,8 @@ def restore(run: Run, place: str | Path) -> None:
     _copy(parameters, names)
     run.optimizer.load_state_dict(_optimizer_state(run, names, optimizer))
     run.scaler.load_state_dict(state["scaler"])
-    run.steps[:] = [Step(**s) for s in state["steps"]]
-    run.evaluations[:] = [Evaluation(**e) for e in state["evaluations"]]
+    run.steps[:] = [_record(Step, s) for s in state["steps"]]
+    run.evaluations[:] = [_record(Evaluation, e) for e in state["evaluations"]]
 
 
 def restore_parameters(run: Run, place: str | Path) -> None:
@@ -108,33 +126,35 @@ def restore_parameters(run: Run, place: str | Path) -> None:
     _copy(parameters, _names(run))
 
 
-def latest(folder: str | Path) -> Path | None:
+def latest(folder: str | Path, *, hashes: bool = True) -> Path | None:
     """The newest whole checkpoint in `folder`, or None; a damaged one is skipped with a warning."""
     for place in reversed(all_in(folder)):
-        found = faults(place)
-        if not found:
+        damage = faults(place, hashes=hashes)
+        if not damage:
             return place
         warnings.warn(
-            f"checkpoint {place} is damaged ({'; '.join(found)}); taking the one before", stacklevel=2
+            f"checkpoint {place} is damaged ({'; '.join(damage)}); taking the one before", stacklevel=2
         )
     return None
 
 
-def best(folder: str | Path, evaluations: Sequence[Evaluation] | None = None) -> Path:
-    """The whole checkpoint in `folder` with the lowest validation loss, by `evaluations` or its newest."""
-    newest = latest(folder)
+def best(folder: str | Path, evaluations: Sequence[Evaluation] | None = None, *, hashes: bool = True) -> Path:
+    """The whole checkpoint in `folder` with the lowest validation loss, by `evaluations` or its newest.
+
+    A loss that is no number is never the lowest.
+    """
+    newest = latest(folder, hashes=hashes)
     if newest is None:
-        raise ValueError(
-            f"{folder}: expected a checkpoint, found none that is whole; train first, or restore a copy"
-        )
+        raise ValueError(f"{folder}: expected a whole checkpoint, got none; train first, or restore a copy")
     if evaluations is None:
         saved = json.loads((newest / STATE).read_text(encoding="utf-8"))["evaluations"]
-        evaluations = [Evaluation(**e) for e in saved]
-    if not evaluations:
+        evaluations = [_record(Evaluation, e) for e in saved]
+    finite = [e for e in evaluations if math.isfinite(e.scores["loss"])]
+    if not finite:
         return newest
-    step = min(evaluations, key=lambda e: e.scores["loss"]).step
+    step = min(finite, key=lambda e: e.scores["loss"]).step
     place = Path(folder) / f"step-{step:06d}"
-    if not place.exists() or faults(place):
+    if not place.exists() or faults(place, hashes=hashes):
         warnings.warn(f"the best checkpoint {place} is damaged or gone; taking {newest.name}", stacklevel=2)
         return newest
     return place
@@ -142,8 +162,8 @@ def best(folder: str | Path, evaluations: Sequence[Evaluation] | None = None) ->
 
 def all_in(folder: str | Path) -> list[Path]:
     """Every checkpoint folder, oldest first, whole or not."""
-    found = (p for p in Path(folder).glob("step-*") if p.is_dir() and p.name[5:].isdigit())
-    return sorted(found, key=lambda p: int(p.name[5:]))
+    places = (p for p in Path(folder).glob("step-*") if p.is_dir() and p.name[5:].isdigit())
+    return sorted(places, key=lambda p: int(p.name[5:]))
 
 
 def belongs(run: Run, place: Path) -> bool:
@@ -156,7 +176,7 @@ def prune(folder: str | Path, *, keep: int = 2, evaluations: Sequence[Evaluation
     """Delete all but the newest `keep` checkpoints and the best one."""
     for draft in Path(folder).glob(".writing-*"):  # what a killed process left
         shutil.rmtree(draft)
-    kept = {*all_in(folder)[-keep:], best(folder, evaluations)}
+    kept = {*all_in(folder)[-keep:], best(folder, evaluations, hashes=False)}
     for place in all_in(folder):
         if place not in kept:
             (place / MANIFEST).unlink(
@@ -165,8 +185,8 @@ def prune(folder: str | Path, *, keep: int = 2, evaluations: Sequence[Evaluation
             shutil.rmtree(place)
 
 
-def faults(place: Path) -> list[str]:
-    """What is wrong with a checkpoint's files; empty for a whole one."""
+def faults(place: Path, *, hashes: bool = True) -> list[str]:
+    """What is wrong with a checkpoint's files; empty for a whole one. `hashes`: not sizes alone."""
     try:
         listed = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
         expectations = {
@@ -174,42 +194,51 @@ def faults(place: Path) -> list[str]:
         }
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return ["no readable manifest that lists every file"]
-    found = []
+    damage = []
     for name, expected in expectations.items():
         file = place / name
         if not file.is_file():
-            found.append(f"{name} is missing")
+            damage.append(f"{name} is missing")
         elif file.stat().st_size != expected["bytes"]:
-            found.append(f"{name} has {file.stat().st_size} bytes instead of {expected['bytes']}")
-        elif sha256(file) != expected["sha256"]:
-            found.append(f"{name} has another SHA-256")
-    return found
+            damage.append(f"{name} has {file.stat().st_size} bytes instead of {expected['bytes']}")
+        elif hashes and sha256(file) != expected["sha256"]:
+            damage.append(f"{name} has another SHA-256")
+    return damage
 
 
 def _fixed(run: Run) -> dict:
-    """What else a run must share with the one it goes on from: the speeds of the table, and the length."""
-    speeds = [f"{g.name} x{g.lr_scale:g} from epoch {g.from_epoch}" for g in run.tuned.groups]
-    return {"groups": speeds, "updates": run.total}
+    """What else a resumed run has in common with the saved one: the rows of the table and the length."""
+    rows = [
+        f"{g.name} x{g.lr_scale:g} from epoch {g.from_epoch}"
+        + ("" if g.weight_decay is None else f", decay {g.weight_decay:g}")
+        for g in run.tuned.groups
+    ]
+    return {"groups": rows, "updates": run.total}
 
 
 def _names(run: Run) -> dict[str, torch.nn.Parameter]:
-    """The parameters in the table, by their name in the model."""
-    listed = {id(p) for g in run.tuned.groups for p in g.params}
-    return {n: p for n, p in run.tuned.model.named_parameters() if id(p) in listed}
+    """The parameters in the table by their name, as they are placed now."""
+    named = dict(run.tuned.model.named_parameters())
+    return {name: named[name] for group in run.tuned.groups for name in group.parameters}
+
+
+def _record(kind: type, saved: dict):
+    """A record from a file that may be older or newer than the record's fields."""
+    return kind(**{f.name: saved[f.name] for f in fields(kind) if f.name in saved})
 
 
 def _place(place: str | Path | None) -> Path:
     if place is None:  # what `latest` gives for a folder without a whole checkpoint
         raise ValueError(
-            "expected a checkpoint, found None: the folder holds no whole one; train from the start"
+            "expected a checkpoint, got None: the folder holds no whole one; train from the start"
         )
     return Path(place)
 
 
 def _read(place: Path) -> tuple[dict, dict, dict]:
-    found = faults(place)
-    if found:
-        raise ValueError(f"{place}: the checkpoint is damaged: {'; '.join(found)}; use another one")
+    damage = faults(place)
+    if damage:
+        raise ValueError(f"{place}: the checkpoint is damaged: {'; '.join(damage)}; use another one")
     try:
         return (
             load_file(place / PARAMETERS),
@@ -221,16 +250,16 @@ def _read(place: Path) -> tuple[dict, dict, dict]:
 
 
 def _refuse_mismatch(place: Path, saved: dict, names: dict) -> None:
-    faults_found = [f"{n} is not trained here" for n in saved if n not in names]
-    faults_found += [f"{n} is not in the checkpoint" for n in names if n not in saved]
-    faults_found += [
+    mismatches = [f"{n} is not trained here" for n in saved if n not in names]
+    mismatches += [f"{n} is not in the checkpoint" for n in names if n not in saved]
+    mismatches += [
         f"{n} is {tuple(saved[n].shape)} there and {tuple(p.shape)} here"
         for n, p in names.items()
         if n in saved and saved[n].shape != p.shape
     ]
-    if faults_found:
-        shown = "; ".join(faults_found[:6]) + (
-            f"; and {len(faults_found) - 6} more" if len(faults_found) > 6 else ""
+    if mismatches:
+        shown = "; ".join(mismatches[:6]) + (
+            f"; and {len(mismatches) - 6} more" if len(mismatches) > 6 else ""
         )
         raise ValueError(
             f"{place}: saved by another strategy or model: {shown}; apply the strategy it was saved with"
@@ -240,15 +269,15 @@ def _refuse_mismatch(place: Path, saved: dict, names: dict) -> None:
 def _copy(saved: dict, names: dict) -> None:
     with torch.no_grad():
         for name, parameter in names.items():
-            parameter.copy_(saved[name])
+            parameter.copy_(spread_like(saved[name], parameter))
 
 
 def _optimizer_tensors(run: Run, names: dict) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for name, parameter in names.items():
-        for key, value in run.optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
-    return tensors
+    return {
+        f"{name}|{key}": torch.as_tensor(value)
+        for name, parameter in names.items()
+        for key, value in run.optimizer.state.get(parameter, {}).items()
+    }
 
 
 def _optimizer_state(run: Run, names: dict, tensors: dict) -> dict:
@@ -256,7 +285,8 @@ def _optimizer_state(run: Run, names: dict, tensors: dict) -> dict:
     state: dict[int, dict] = {}
     for key, value in tensors.items():
         name, _, field = key.rpartition("|")
-        state.setdefault(places[id(names[name])], {})[field] = value
+        like = spread_like(value, names[name]) if value.shape == names[name].shape else value
+        state.setdefault(places[id(names[name])], {})[field] = like
     return {"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]}
 
 

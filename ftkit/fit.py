@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm.auto import tqdm
 
 from . import checkpoint
 from .loop import Run, updates
 from .memory import forget_peak, peak_memory
-from .records import Evaluation, History, Prediction
+from .records import Evaluation, History
+from .tasks.task import together
 
 
 def evaluate(run: Run, split: str = "validation") -> dict[str, float]:
-    """The task's scores on a split; with several processes one computes and all get the same numbers."""
-    scores = [None]
-    if run.processes.is_main_process:
-        scores = [run.task.score(run.tuned.model, getattr(run.task, split))]
-    if run.processes.num_processes > 1:
-        broadcast_object_list(scores)
-    return scores[0]
+    """The task's scores on a split, in the run's precision, computed by all processes for all."""
+    with run.autocast(), together(run.processes):
+        return run.task.score(run.tuned.model, getattr(run.task, split))
 
 
-def predict(model: nn.Module, task, texts: Sequence[str]) -> list[Prediction]:
-    """What the model says of each text: label, its probability, and the probability of every label."""
+def predict(model: nn.Module, task, texts: Sequence[str]) -> list:
+    """The task's record for each text: for classification its label and the labels' probabilities."""
     for number, text in enumerate(texts, 1):
         if not text.strip():
-            raise ValueError(f"text {number} is empty; a label for nothing means nothing")
-    found = task.probabilities(model, task.encode(texts)).tolist()
-    answers = [dict(zip(task.labels, row, strict=True)) for row in found]
-    return [Prediction(label := max(a, key=a.get), a[label], a) for a in answers]
+            raise ValueError(f"text {number} is empty; there is nothing to answer to: remove it")
+    return task.predict(model, task.encode(texts))
 
 
 def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
@@ -44,6 +39,11 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
     to go on. Raises ValueError when `folder` holds checkpoints that `run` was not restored from.
     """
     folder = Path(folder)
+    if not len(run.task.validation):
+        raise ValueError(
+            "expected examples in the task's validation split, got none: fit chooses the best model on them; "
+            "give some, or train with updates(run) alone"
+        )
     _refuse_foreign(run, folder)
     forget_peak(run)
     main = run.processes.is_main_process
@@ -60,8 +60,11 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
                 break
     except KeyboardInterrupt:
         run.ended = "interrupted"
+        if run.sharded:  # its parts lie in processes that may have stopped at different places
+            place = checkpoint.latest(folder) or "nothing yet"
+        else:
+            place = checkpoint.save(run, folder) if main else None
         if main:
-            place = checkpoint.save(run, folder)
             print(f"stopped after {run.step} of {run.total} updates; saved {place}; call fit again to go on")
         return run.history
     finally:
@@ -69,7 +72,7 @@ def fit(run: Run, folder: str | Path, *, progress: bool = True) -> History:
     run.ended = "early" if _stale(run) else "finished"
     run.processes.wait_for_everyone()
     run.peak_memory = peak_memory(run)
-    checkpoint.restore_parameters(run, checkpoint.best(folder, run.evaluations))
+    checkpoint.restore_parameters(run, checkpoint.best(folder, run.evaluations, hashes=False))
     return run.history
 
 
@@ -79,9 +82,17 @@ def _settle(run: Run, folder: Path) -> None:
     if run.step == 0 or (run.step % every > 0 and run.step < run.total):
         return
     if not run.evaluations or run.evaluations[-1].step < run.step:
-        run.evaluations.append(Evaluation(run.step, evaluate(run)))
-    if run.processes.is_main_process:
+        scores = evaluate(run)
+        if not math.isfinite(scores["loss"]):
+            raise FloatingPointError(
+                f"after {run.step} updates: expected a finite validation loss, got {scores['loss']}; these "
+                f"weights were not saved. Go on from the last checkpoint in {folder} with a smaller lr (now "
+                f"{run.config.lr:g}), or look for texts without any token"
+            )
+        run.evaluations.append(Evaluation(run.step, scores))
+    if run.processes.is_main_process or run.sharded:
         checkpoint.save(run, folder)
+    if run.processes.is_main_process:
         checkpoint.prune(folder, evaluations=run.evaluations)
 
 
@@ -95,7 +106,7 @@ def _stale(run: Run) -> bool:
 
 def _refuse_foreign(run: Run, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder to save in, found a file; choose another")
+        raise ValueError(f"{folder}: expected a folder to save in, got a file; choose another")
     newest = checkpoint.all_in(folder)[-1:] if folder.exists() else []
     ahead = newest and int(newest[0].name.removeprefix("step-")) > run.step
     whole = [] if ahead else [p for p in newest if not checkpoint.faults(p)]

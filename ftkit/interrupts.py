@@ -19,5 +19,5 @@ def undisturbed():
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if pressed and callable(before):
-        before(*pressed[0])
+    if pressed:
+        signal.raise_signal(signal.SIGINT)  # now, to whatever was to receive it, the system's default too

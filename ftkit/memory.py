@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .loop import Run
+from .order import lengths
 from .surgery import tensors
-from .tasks.store import lengths
 
 
 def peak_memory(run: Run) -> int:
@@ -21,7 +21,8 @@ def peak_memory(run: Run) -> int:
     """
     if run.processes.device.type == "cuda":
         return torch.cuda.max_memory_allocated(run.processes.device)
-    trained = [p for g in run.tuned.groups for p in g.params]
+    named = dict(run.tuned.model.named_parameters())
+    trained = [named[name] for group in run.tuned.groups for name in group.parameters]
     return counted(run.tuned.model, trained, lambda: _longest_loss(run))
 
 
@@ -45,24 +46,24 @@ def saved_for_backward(run: Run, *, known: set[int]) -> int:
 
 def kept(loss: Callable[[], Tensor], *, known: set[int]) -> int:
     """Bytes of the storages, but for `known` ones, that are kept for the backward pass of `loss()`."""
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            found[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor.detach()  # the tensor itself would hold the graph that holds it, for ever
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         result = loss()
     del result
-    return sum(found.values())
+    return sum(sizes.values())
 
 
 def _longest_loss(run: Run) -> Tensor:
-    """The loss of the micro-batch with the longest texts."""
+    """The loss of the micro-batch with the longest texts, in the run's precision."""
     order = lengths(run.task.train).argsort(kind="stable")[-run.micro_batch_size :]
     batch = run.task.collate([run.task.train[i] for i in order], run.processes.device)
     run.tuned.model.train()
-    with run.reproducible():
-        return run.task.loss_sum(run.tuned.model, batch)
+    with run.reproducible(), run.autocast():
+        return run.task.loss(run.tuned.model, batch)[0]

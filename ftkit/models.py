@@ -5,7 +5,6 @@ Only safetensors and JSON are read; code that comes with a model is never run.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 
-from .setup import SCALES, data_folder, scale_name
+from .checksums import sha256
+from .families import family
+from .scales import SCALES, data_folder, scale_name
 
-READ_OUT = ("classification", "causal", "masked")  # kinds of tasks
-SHIPPED = ("tiny-gpt", "tiny-bert")  # pretrained for the course by `ftkit pretrain`, in data/checkpoints
+SHIPPED = ("tiny-gpt", "tiny-bert")  # pretrained for the course, in data/checkpoints
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
@@ -51,112 +50,57 @@ def tokenizer(name: str):
     """
     from transformers import AutoTokenizer
 
-    found = AutoTokenizer.from_pretrained(folder(name))
-    if found.pad_token_id is None:
-        found.pad_token = found.eos_token
-    return found
+    tokenizer = AutoTokenizer.from_pretrained(folder(name), trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def load(name: str, task, *, dropout: float = 0.0, seed: int = 0, pretrained: bool = True) -> nn.Module:
-    """The pretrained model `name` in fp32 for `task`; its forward returns `.logits`.
+    """The pretrained model `name` in fp32 for `task`: what transformers loads by `task.auto_class`, or a head
+    of `ftkit.heads` with `task.outputs` numbers over the pretrained trunk.
 
-    For classification it stands under a new output layer: encoders are read out by the mean over their real
-    tokens, decoders at their last real token. For language modelling (`tasks.causal`, `tasks.masked`) it
-    keeps the output layer that it was pretrained with. A new layer's first weights depend on `seed` alone;
-    with `pretrained=False` all weights do. `dropout` is 0 by default, so that an update is a function of data
-    and weights and of nothing else.
+    A new layer's first weights depend on `seed` alone; with `pretrained=False` all weights do. `dropout` is 0
+    by default, so that an update is a function of data and weights and of nothing else.
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoConfig, AutoModel
 
     place = folder(name)
     _quiet()
-    config = AutoConfig.from_pretrained(place)
+    config = AutoConfig.from_pretrained(place, trust_remote_code=False)
     for knob, value in config.to_dict().items():  # hidden_dropout_prob, attn_pdrop, attention_dropout, …
         if "drop" in knob and "layerdrop" not in knob and isinstance(value, float | int):
             setattr(config, knob, dropout)
-    decoder = is_decoder(config)
-    if (
-        task.kind not in READ_OUT
-        or (task.kind == "causal") > decoder
-        or (task.kind == "masked") > (not decoder)
-    ):
-        raise ValueError(
-            f"expected a model that can do the task {task.kind!r}, found {name}, "
-            f"{'a decoder' if decoder else 'an encoder'}; causal needs a decoder, masked an encoder"
-        )
-    body = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM}.get(task.kind, AutoModel)
+    ready_made = hasattr(task.auto_class, "from_pretrained")  # by transformers; else a head of ours
+    _refuse_other_kind(task.auto_class, config, name)
+    body = task.auto_class if ready_made else AutoModel
     with torch.random.fork_rng():  # the caller's random numbers stay as they were
         torch.manual_seed(seed)
+        keys = {"dtype": torch.float32, "trust_remote_code": False}
         if pretrained:
-            model = body.from_pretrained(place, config=config, dtype=torch.float32, use_safetensors=True)
+            model = body.from_pretrained(place, config=config, use_safetensors=True, **keys)
         else:
-            model = body.from_config(config, dtype=torch.float32)
-        if task.kind != "classification":
+            model = body.from_config(config, **keys)
+        if ready_made:
             return model
-        return (LastTokenClassifier if decoder else MeanPooledClassifier)(model, labels=len(task.labels))
+        trunk = model.get_encoder() if family(config).encoder_decoder else model
+        return task.auto_class(trunk, outputs=task.outputs)
 
 
-class MeanPooledClassifier(nn.Module):
-    """An encoder, the mean of its last hidden states over the real tokens, and one linear layer."""
-
-    def __init__(self, trunk: nn.Module, *, labels: int):
-        super().__init__()
-        self.config = trunk.config
-        self.trunk = trunk
-        self.trunk.pooler = None  # not used by this read-out, so neither trained nor counted
-        self.classifier = nn.Linear(trunk.config.hidden_size, labels)
-        nn.init.normal_(self.classifier.weight, std=0.02)
-        nn.init.zeros_(self.classifier.bias)
-
-    def forward(self, input_ids, attention_mask):  # (batch, tokens) each
-        return SequenceClassifierOutput(logits=self.classifier(self.features(input_ids, attention_mask)))
-
-    def features(self, input_ids, attention_mask):
-        """What the head reads: (batch, width)."""
-        hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return mean_pool(hidden, attention_mask)
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.trunk.get_input_embeddings()
-
-
-class LastTokenClassifier(nn.Module):
-    """A decoder and one linear layer on its last real token, which alone has seen the whole text."""
-
-    def __init__(self, trunk: nn.Module, *, labels: int):
-        super().__init__()
-        self.config = trunk.config
-        self.trunk = trunk
-        self.score = nn.Linear(trunk.config.hidden_size, labels, bias=False)
-        nn.init.normal_(self.score.weight, std=0.02)
-
-    def forward(self, input_ids, attention_mask):  # (batch, tokens) each, padded on the right
-        return SequenceClassifierOutput(logits=self.score(self.features(input_ids, attention_mask)))
-
-    def features(self, input_ids, attention_mask):
-        """What the head reads: (batch, width)."""
-        hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        last = attention_mask.sum(1) - 1  # by the mask: padding may be the end token, which texts contain too
-        return hidden[torch.arange(len(last), device=last.device), last]
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.trunk.get_input_embeddings()
-
-
-def mean_pool(hidden, attention_mask):
-    """Mean over real tokens: (batch, tokens, width), (batch, tokens) -> (batch, width)."""
-    real = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (batch, tokens, 1)
-    return (hidden * real).sum(1) / real.sum(1)
-
-
-def is_decoder(config) -> bool:
-    """Whether the model reads left to right, so that only its last token has seen the whole text."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_MASKED_LM_MAPPING,
-    )
-
-    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+def _refuse_other_kind(auto_class: type, config, name: str) -> None:
+    """Raise ValueError where a model's attention does not fit what the task predicts."""
+    known = family(config)
+    kind = "encoder-decoder" if known.encoder_decoder else "decoder" if known.decoder else "encoder"
+    wanted = {
+        "AutoModelForCausalLM": "decoder",
+        "AutoModelForMaskedLM": "encoder",
+        "AutoModelForSeq2SeqLM": "encoder-decoder",
+    }.get(auto_class.__name__, kind)
+    if kind != wanted:
+        raise ValueError(
+            f"expected {wanted}, which the task needs, got {name} ({known.name}), {kind}; next words need a "
+            "decoder, hidden ones an encoder, translations an encoder-decoder"
+        )
 
 
 @dataclass
@@ -265,12 +209,6 @@ def _verified(place: Path, name: str, pinned: Pinned | None) -> Path:
             "the file is damaged or another one: delete it and fetch or install the model again"
         )
     return place
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _quiet() -> None:

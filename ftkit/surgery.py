@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from .records import Group
+from .families import HEADS, family
+from .records import Group, Tuned
 
-HEADS = ("classifier", "score", "qa_outputs")  # what transformers and ftkit call a new output layer
-VOCABULARY = ("lm_head", "decoder", "embed_out")  # and a language model's, often its embedding
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a family of models calls the layers of a block; patterns as `replace` takes them."""
-
-    keys_values: tuple[str, ...]
-    attention_out: str  # its result is added to the residual stream
-    feed_forward_out: str  # likewise
-
-
-LAYOUTS = (
-    Layout(("key", "value"), "attention.output.dense", "[0-9]*.output.dense"),  # BERT, RoBERTa, ELECTRA
-    Layout(("c_attn",), "attn.c_proj", "mlp.c_proj"),  # GPT-2: queries, keys and values are one layer
-    Layout(("k_proj", "v_proj"), "o_proj", "down_proj"),  # Llama, Mistral, Qwen, Gemma
-)
+VOCABULARY = ("lm_head", "decoder", "embed_out")  # a language model's output layer, often its embedding
 
 
 def freeze(model: nn.Module) -> None:
@@ -135,6 +117,13 @@ def with_matrix(layer: nn.Module, weight: Tensor) -> nn.Module:
     return layer
 
 
+def stand_in(wrapper: type) -> type:
+    """Let a wrapper of a linear layer pass for it: some models read the weight of a layer, or its dtype."""
+    wrapper.weight = property(lambda self: self.base.weight)
+    wrapper.bias = property(lambda self: self.base.bias)
+    return wrapper
+
+
 def tensors(model: nn.Module) -> Iterator[Tensor]:
     """Everything that the model's weights take up: parameters, buffers, and what 4-bit ones are scaled by."""
     yield from model.parameters()
@@ -146,30 +135,19 @@ def tensors(model: nn.Module) -> Iterator[Tensor]:
             state = state.state2  # with double quantisation the scales have scales
 
 
-def layout(model: nn.Module) -> Layout:
-    """The names of the model's layers; ValueError for a family that is not known here."""
-    for known in LAYOUTS:
-        if all(matching(model, t) for t in (*known.keys_values, known.attention_out, known.feed_forward_out)):
-            return known
-    raise ValueError(
-        "expected the layers of BERT, GPT-2 or Llama, found "
-        f"{', '.join(linear_names(model)) or 'no linear layer'}; use LoRA with targets=(…) of these names"
-    )
-
-
 def trunk(model: nn.Module) -> tuple[str, nn.Module]:
     """(name, module) of what lies below the output layer: embeddings and blocks."""
     name = "trunk" if "trunk" in dict(model.named_children()) else getattr(model, "base_model_prefix", "")
     if name not in dict(model.named_children()):
         raise ValueError(
-            f"expected a model with a trunk below its output layer, found {type(model).__name__}"
+            f"expected a model with a trunk below its output layer, got {type(model).__name__}; use LoRA"
         )
     return name, model.get_submodule(name)
 
 
-def context(model: nn.Module) -> int:
-    """The most positions that the model has."""
-    return model.config.get_text_config().max_position_embeddings
+def context(model: nn.Module) -> int | None:
+    """The most positions that the model has; None where it counts none, as with relative positions."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def reads_features(model: nn.Module) -> bool:
@@ -182,10 +160,9 @@ def checkpoints_activations(model: nn.Module) -> bool:
     return any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
 
 
-def head(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of the task's new output layer; empty for a language model: its output is pretrained."""
-    layers = (m for name, m in model.named_modules() if name.rpartition(".")[2] in HEADS)
-    return list(dict.fromkeys(p for layer in layers for p in layer.parameters()))
+def head_names(model: nn.Module) -> list[str]:
+    """Names of the parameters that are new for the task; a language model has none."""
+    return [name for name, _ in model.named_parameters() if not set(HEADS).isdisjoint(name.split("."))]
 
 
 def output_layer(model: nn.Module) -> nn.Linear | None:
@@ -193,28 +170,6 @@ def output_layer(model: nn.Module) -> nn.Linear | None:
     find = getattr(model, "get_output_embeddings", None)
     layer = find() if find else None
     return layer if type(layer) is nn.Linear else None  # not one that a strategy has wrapped
-
-
-def ends_with(model: nn.Module, layer: nn.Module) -> bool:
-    """Whether what the layer gives is the model's logits: some models cap or scale them afterwards.
-
-    Seen once per model, on two tokens, with a ramp of numbers in place of what the layer gives.
-    """
-    if model not in _SEEN:
-        words, device = len(layer.weight), layer.weight.device
-        ramp = torch.linspace(-1e3, 1e3, 2 * words, device=device, dtype=layer.weight.dtype).view(1, 2, words)
-        hook = layer.register_forward_hook(lambda module, inputs, output: ramp)
-        two = torch.zeros(1, 2, dtype=torch.long, device=device)
-        try:
-            with torch.no_grad(), torch.random.fork_rng():
-                logits = model(input_ids=two, attention_mask=torch.ones_like(two)).logits
-        finally:
-            hook.remove()
-        _SEEN[model] = torch.equal(logits.to(ramp.dtype), ramp)
-    return _SEEN[model]
-
-
-_SEEN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def before_output(model: nn.Module, layer: nn.Module, **inputs: Tensor) -> Tensor:
@@ -227,37 +182,104 @@ def before_output(model: nn.Module, layer: nn.Module, **inputs: Tensor) -> Tenso
         put(model, name, layer)
 
 
-def layer_groups(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
-    """[(name, parameters)] from the input side to the output: embeddings, one entry per block, head.
+def block_levels(model: nn.Module) -> list[list[nn.Module]]:
+    """The blocks from the input side to the output; two towers have two at each level."""
+    towers = getattr(model, "towers", None)
+    if towers is not None:
+        levels = [[level[0] for level in block_levels(tower)] for tower in towers()]
+        return [list(level) for level in zip(*levels, strict=True)]
+    known = family(model)
+    names = [name for pattern in known.blocks for name in matching(model, pattern)]
+    names = names or ([name for name in matching(model, known.alone)] if known.alone else [])
+    if not names:
+        raise ValueError(
+            f"expected the blocks of {known.name} under {' and '.join(known.blocks)}, got none in "
+            f"{type(model).__name__}; load the model by models.load"
+        )
+    return [[block] for name in names for block in model.get_submodule(name)]
 
-    What follows the blocks and is pretrained (a decoder's last norm, an encoder's prediction layer) belongs
-    to the top block under a new head; without one it is an entry of its own, "output".
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """All blocks, from the input side to the output."""
+    return [block for level in block_levels(model) for block in level]
+
+
+def layer_groups(model: nn.Module) -> list[tuple[str, list[str]]]:
+    """[(name, names of parameters)] from the input side to the output: embeddings, one entry per block, head.
+
+    What lies behind a block and is pretrained (a stack's last norm, an encoder's prediction layer) belongs to
+    the block before it; behind the last block of a model without a new head it is an entry, "output".
     """
-    blocks = max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len, default=None)
-    if blocks is None:
-        raise ValueError(f"expected a model with a list of blocks, found none in {type(model).__name__}")
-    inside = [list(block.parameters()) for block in blocks]
-    in_block = {id(p) for params in inside for p in params}
-    output = head(model)
-    in_head = {id(p) for p in output}
-    everything = list(model.parameters())
-    first, *_, last = (i for i, p in enumerate(everything) if id(p) in in_block)
-    after = [p for p in everything[last:] if id(p) not in in_block | in_head]
-    if output:
-        inside[-1] += after
+    levels = block_levels(model)
+    level_of = {id(p): i for i, level in enumerate(levels) for block in level for p in block.parameters()}
+    shared = {part for one in (getattr(model, "towers", lambda: [model])()) for part in family(one).shared}
+    heads, layers = head_names(model), [[] for _ in levels]
+    embeddings, output, last = [], [], None
+    for name, parameter in model.named_parameters():
+        if name in heads:
+            continue
+        level = level_of.get(id(parameter))
+        if level is not None:
+            layers[level].append(name)
+            last = level
+        elif last is None or not shared.isdisjoint(name.split(".")):
+            embeddings.append(name)
+        elif last < len(levels) - 1 or heads:
+            layers[last].append(name)
+        else:
+            output.append(name)
     named = [
-        ("embeddings", everything[:first]),
-        *((f"block {i}", params) for i, params in enumerate(inside)),
-        *([("head", output)] if output else [("output", after)]),
+        ("embeddings", embeddings),
+        *((f"block {i}", names) for i, names in enumerate(layers)),
+        ("head", heads) if heads else ("output", output),
     ]
-    return [(name, params) for name, params in named if params]
+    return [(name, names) for name, names in named if names]
 
 
-def trainable(model: nn.Module, params: list[nn.Parameter], *, name: str) -> tuple[Group, ...]:
-    """The table of a strategy with one speed: `params` in one row, the task's head in another."""
-    output = head(model)
-    chosen = [p for p in params if all(p is not h for h in output)]
-    rows = (Group(name, tuple(chosen)), Group("head", tuple(output)))
-    for parameter in (*chosen, *output):
+def layer_parameters(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
+    """`layer_groups` with the parameters themselves, as they are placed now."""
+    return [(name, look_up(model, names)) for name, names in layer_groups(model)]
+
+
+def look_up(model: nn.Module, names: Iterable[str]) -> list[nn.Parameter]:
+    """The parameters of these names, as they are placed now."""
+    named = dict(model.named_parameters())
+    return [named[name] for name in names]
+
+
+def trained_by(tuned: Tuned, *, besides: str | None = None) -> list[nn.Parameter]:
+    """The parameters in a strategy's table; without those in rows whose name begins with `besides`."""
+    rows = [g for g in tuned.groups if besides is None or not g.name.startswith(besides)]
+    return look_up(tuned.model, [name for group in rows for name in group.parameters])
+
+
+def rows(
+    model: nn.Module, names: Iterable[str], *, name: str, lr_scale: float = 1.0, from_epoch: int = 0
+) -> tuple[Group, ...]:
+    """A row for the matrices among the parameters, and one without decay for biases, norms and factors.
+
+    Weight decay pulls towards 0, where a matrix does nothing; a norm or a factor does nothing at 1.
+    """
+    dimensions = {n: p.ndim for n, p in model.named_parameters()}
+    matrices = tuple(n for n in names if dimensions[n] > 1)
+    others = tuple(n for n in names if dimensions[n] < 2)
+    table = (
+        Group(name, matrices, lr_scale, from_epoch),
+        Group(f"{name} (no decay)", others, lr_scale, from_epoch, weight_decay=0.0),
+    )
+    return tuple(row for row in table if row.parameters)
+
+
+def trainable(model: nn.Module, names: Iterable[str], *, name: str) -> tuple[Group, ...]:
+    """The table of a strategy with one speed: these parameters, and the task's head in rows of its own."""
+    new = head_names(model)
+    table = rows(model, [n for n in names if n not in new], name=name) + rows(model, new, name="head")
+    for parameter in look_up(model, [n for row in table for n in row.parameters]):
         parameter.requires_grad_(True)
-    return tuple(row for row in rows if row.params)
+    return table
+
+
+def own_names(model: nn.Module, kind: type, names: Iterable[str]) -> list[str]:
+    """Names of the parameters called `names` of every module of that kind: what a strategy has added."""
+    added = {id(getattr(m, n)) for m in model.modules() if isinstance(m, kind) for n in names}
+    return [name for name, p in model.named_parameters() if id(p) in added]

@@ -19,7 +19,9 @@ def pytest_configure(config):
 
 
 def pytest_runtest_setup(item):
-    """Skip a GPU test where there is none."""
+    """Skip a GPU test where there is none, and the long loops over every line and bit unless asked for."""
+    if item.get_closest_marker("weekly") and item.config.option.markexpr != "weekly":
+        pytest.skip("runs weekly: pytest -m weekly")
     if item.get_closest_marker("gpu"):
         import torch
 

@@ -1,21 +1,20 @@
-"""ftkit doctor | finetune | predict | compare | benchmark | pretrain | lab: for those who outgrow cells."""
+"""ftkit doctor | finetune | predict | compare | lab: for those who outgrow cells."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
-from . import benchmark, compare, doctor, finetune, lab, predict, pretrain
+from . import compare, doctor, finetune, lab, predict
 
 VERBS = {
     "doctor": doctor,
     "finetune": finetune,
     "predict": predict,
     "compare": compare,
-    "benchmark": benchmark,
-    "pretrain": pretrain,
     "lab": lab,
 }
 
@@ -29,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.arguments(one)
     given = parser.parse_args(arguments)
     try:
-        return VERBS[given.verb].run(given)
+        with warnings.catch_warnings():
+            warnings.showwarning = _in_a_line
+            return VERBS[given.verb].run(given)
     except (ValueError, FloatingPointError, OSError) as error:
         if os.environ.get("RANK", "0") == "0":  # with several processes, the first speaks for all
             print(f"ftkit: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -37,3 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ftkit: stopped", file=sys.stderr)
         return 130
+
+
+def _in_a_line(message, *details, **more) -> None:
+    """A warning as people read it, without the place in the code that it came from."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"ftkit: warning: {' '.join(str(message).split())}", file=sys.stderr)

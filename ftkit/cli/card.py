@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from .. import metrics
+from ..fit import evaluate
 from ..loop import Run
-from .build import strategy
-from .runfolder import Settings
+from ..tasks.task import together
+from .settings import Settings
 
 NAMES = ("results.json", "loss.png", "model-card.md")
 
@@ -16,16 +17,16 @@ NAMES = ("results.json", "loss.png", "model-card.md")
 def results(run: Run) -> dict:
     """Test and validation scores, the 95% interval of the accuracy, and the baseline to beat."""
     task = run.task
-    probabilities = task.probabilities(run.tuned.model, task.test)
+    with run.autocast(), together(run.processes):
+        answers = task.probabilities(run.tuned.model, task.test).argmax(-1).tolist()
     truth = [e.label for e in task.test]
-    guessed = probabilities.argmax(-1).tolist()
-    accuracy = metrics.accuracy(truth, guessed)
+    accuracy = metrics.accuracy(truth, answers)
     return {
-        "test": task.score(run.tuned.model, task.test),
+        "test": evaluate(run, "test"),
         "test_interval": metrics.interval(accuracy, count=len(truth)),
         "test_majority": metrics.majority(truth),
-        "validation": task.score(run.tuned.model, task.validation),
-        "confusion": metrics.confusion(truth, guessed, classes=len(task.labels)).tolist(),
+        "validation": evaluate(run),
+        "confusion": metrics.confusion(truth, answers, classes=len(task.labels)).tolist(),
         "rows": {"train": len(task.train), "validation": len(task.validation), "test": len(task.test)},
         "updates": run.step,
         "ended": run.ended,
@@ -65,7 +66,7 @@ def table(found: dict) -> str:
 
 def write(folder: Path, *, settings: Settings, run: Run, results: dict) -> None:
     """results.json, loss.png and model-card.md; a resumed run that ended before writes them anew."""
-    from ..show import curves
+    from ..plots import curves
 
     (folder / NAMES[0]).write_text(json.dumps(results, indent=1), encoding="utf-8")
     curves({settings.strategy: run.steps}).savefig(folder / NAMES[1])
@@ -86,7 +87,7 @@ A text classifier: {", ".join(run.task.labels)}.
 | | |
 |---|---|
 | base model | {repository(settings.model)} |
-| strategy | `{strategy(settings)!r}` |
+| strategy | `{settings.recipe()!r}` |
 | data | `{Path(settings.data).name}`, column `{settings.text}` to column `{settings.label}` |
 | rows | {", ".join(f"{count} {split}" for split, count in found["rows"].items())} |
 | training | `{run.config!r}` |
@@ -108,13 +109,13 @@ Rows are the truth, columns the answers, on the test split:
 
 ## Limits
 
-Texts longer than {run.task.max_tokens} tokens were cut ({run.task.cut} of them here). The test split comes
-from the same source as the training data: texts from elsewhere, on other subjects, were not tested. The
+Texts longer than {run.task.max_tokens} tokens were shortened ({run.task.shortened} here). The test split
+comes from the same source as the training data: texts from elsewhere, on other subjects, were not tested. The
 probabilities were not calibrated.
 
 ## Use
 
     ftkit predict RUN_FOLDER "a sentence"
 
-SHA-256 of the data files: {", ".join(f"`{d}`" for d in (settings.digests or {}).values())}
+SHA-256 of the data files: {", ".join(f"`{d}`" for d in dict.fromkeys(settings.digests.values()))}
 """

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from . import build
-from .runfolder import Settings
+from ..checks import check_config
+from .settings import FILES, Settings, add_options, asked, settings, strategy_named
 
 HELP = "compare strategies on your own labelled texts"
 RECORD, ROWS, TABLE, PLOT = "comparison.json", "rows.jsonl", "comparison.md", "comparison.png"
+SHARED = (*FILES, "text", "label", "model", "max_tokens", "epochs", "batch_size")
 DEFAULT = "full,lora,adapters,ia3,bitfit,head_only"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The data as for finetune; which strategies, how many seeds."""
-    parser.add_argument("--data", required=True, help="CSV, TSV, JSONL or Parquet file to train on")
-    parser.add_argument("--text", required=True, help="name of the column with the texts")
-    parser.add_argument("--label", required=True, help="name of the column with the labels")
-    parser.add_argument("--validation", help="file that is kept apart (else a tenth of --data)")
-    parser.add_argument("--test", help="file to test on (else a tenth of --data)")
+    add_options(parser, names=SHARED)
     parser.add_argument(
         "--strategies", default=DEFAULT, help=f"names with commas between; {DEFAULT} by default"
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each strategy; 3 by default")
-    parser.add_argument("--epochs", type=int, default=3, help="3 by default")
-    parser.add_argument("--batch-size", type=int, default=32, help="examples per update; 32 by default")
-    parser.add_argument("--max-tokens", type=int, help="longer texts are cut; by default the scale's number")
-    parser.add_argument("--model", default="encoder", help='"encoder" of the scale, a hub id, or a folder')
     parser.add_argument(
         "--out", required=True, type=Path, help="folder for the results; one that was stopped goes on"
     )
@@ -38,26 +31,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Measure what is not measured yet; print the table, write it with the rows and a plot."""
     from .. import metrics, models, tasks
-    from ..comparison import append, interval, measure, read, summary
-    from ..records import TrainConfig
-    from ..show.standings import standings
-    from ..show.tables import markdown, plain
+    from ..compare import append, interval, measure, read, summary
+    from ..plots import standings
+    from ..printed import markdown, plain
     from ..strategies import USUAL_LR
 
-    names, recipes = _strategies(given)
-    _check_place(given)
+    chosen, names = _chosen(given)
     task = tasks.table(
-        models.tokenizer(given.model),
-        given.data,
-        text=given.text,
-        label=given.label,
-        validation=given.validation,
-        test=given.test,
-        max_tokens=given.max_tokens,
+        models.tokenizer(chosen.model),
+        chosen.data,
+        text=chosen.text,
+        label=chosen.label,
+        validation=chosen.validation,
+        test=chosen.test,
+        max_tokens=chosen.max_tokens,
     )
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / RECORD).write_text(json.dumps(_settings(given), indent=1), encoding="utf-8")
-    config = TrainConfig(epochs=given.epochs, batch_size=given.batch_size)
+    _keep_record(given.out, chosen, task)
     rows = read(given.out / ROWS)
     known = {(row.strategy, row.seed) for row in rows}
     for seed in range(given.seeds):  # seed by seed, so that a run that is stopped has something of each
@@ -66,28 +55,28 @@ def run(given: argparse.Namespace) -> int:
                 continue
             row = measure(
                 name,
-                recipes[name],
+                strategy_named(name)(),
                 lr=USUAL_LR[name],
-                load=lambda seed=seed: models.load(given.model, task, seed=seed),
+                load=lambda seed=seed: models.load(chosen.model, task, seed=seed),
                 task=task,
-                config=replace(config, seed=seed),
+                config=replace(chosen.train, seed=seed),
             )
             append(row, given.out / ROWS)
             rows.append(row)
-            print(f"{name}, seed {seed}: test accuracy {row.accuracy:.3f}, {row.seconds:.0f} s", flush=True)
+            print(f"{name}, seed {seed}: test accuracy {row.quality:.3f}, {row.seconds:.0f} s", flush=True)
     rows = [row for row in rows if row.strategy in names and row.seed < given.seeds]
     majority = metrics.majority([e.label for e in task.test])
-    found = sorted(summary(rows), key=lambda r: -r["accuracy"])
-    best = [row for row in rows if row.strategy == found[0]["strategy"]]
-    for record in found[1:]:
+    records = sorted(summary(rows), key=lambda r: -r["quality"])
+    best = [row for row in rows if row.strategy == records[0]["strategy"]]
+    for record in records[1:]:
         record["behind the best"] = "{:.3f} to {:.3f}".format(
             *interval(best, [row for row in rows if row.strategy == record["strategy"]])
         )
-    table = [_line(record) for record in found]
+    table = [_line(record) for record in records]
     words = f"{len(task.test)} test texts; always the commonest label: {majority:.3f}; intervals are 95%"
     print(plain(table) + "\n" + words)
     (given.out / TABLE).write_text(f"{markdown(table)}\n\n{words}.\n", encoding="utf-8")
-    standings(found, majority=majority).savefig(given.out / PLOT)
+    standings(records, majority=majority).savefig(given.out / PLOT)
     print(f"written: {', '.join(str(given.out / n) for n in (ROWS, TABLE, PLOT))}")
     return 0
 
@@ -96,7 +85,7 @@ def _line(record: dict) -> dict:
     return {
         "strategy": record["strategy"],
         "seeds": record["seeds"],
-        "accuracy": record["accuracy"],
+        "accuracy": record["quality"],
         "95%": f"{record['low']:.3f} to {record['high']:.3f}",
         "behind the best, 95%": record.get("behind the best", ""),
         "trained": record["trainable"],
@@ -106,38 +95,40 @@ def _line(record: dict) -> dict:
     }
 
 
-def _strategies(given: argparse.Namespace) -> tuple[list[str], dict]:
+def _chosen(given: argparse.Namespace) -> tuple[Settings, list[str]]:
+    """The settings that all strategies share, and the strategies."""
     names = list(dict.fromkeys(name.strip() for name in given.strategies.split(",") if name.strip()))
-    if len(names) < 2 or given.seeds < 1 or given.epochs < 1:
+    values = asked(given)
+    missing = [f"--{name}" for name in ("data", "text", "label") if name not in values]
+    if missing or len(names) < 2 or given.seeds < 1:
         raise ValueError(
-            f"expected two strategies or more, and 1 or more --seeds and --epochs, found {len(names)}, "
-            f"{given.seeds} and {given.epochs}"
+            f"expected --data, --text, --label, two --strategies or more and 1 or more --seeds, got "
+            f"{'no ' + ', '.join(missing) + ', ' if missing else ''}{len(names)} strategies and "
+            f"{given.seeds} seeds"
         )
-    return names, {name: build.strategy(Settings("", "", "", strategy=name)) for name in names}
+    for name in names:
+        strategy_named(name)
+    chosen = settings(values)
+    check_config(chosen.train)
+    return chosen, names
 
 
-def _settings(given: argparse.Namespace) -> dict:
-    """What decides a row; strategies and seeds may be added later."""
-    from ..models import sha256
-
-    free = ("verb", "out", "strategies", "seeds")
-    found = {name: value for name, value in vars(given).items() if name not in free}
-    for name in ("data", "validation", "test"):
-        if found[name] and Path(found[name]).is_file():
-            found[name] = sha256(Path(found[name]))
-    return found
-
-
-def _check_place(given: argparse.Namespace) -> None:
-    if not given.out.exists() or (given.out.is_dir() and not any(given.out.iterdir())):
-        return
-    record = given.out / RECORD
-    if not record.is_file():
-        raise ValueError(f"{given.out}: holds something else than a comparison; choose another --out")
-    saved, now = json.loads(record.read_text(encoding="utf-8")), _settings(given)
-    other = sorted(name for name in now if saved.get(name) != now[name])
-    if other:
-        raise ValueError(
-            f"{given.out}: the comparison was begun with other {', '.join(other)}; give the same, or use a "
-            "new --out"
-        )
+def _keep_record(out: Path, chosen: Settings, task) -> None:
+    """Write what decides a row into the folder, or refuse a folder whose rows other settings decided."""
+    now = asdict(chosen) | asdict(chosen.train)
+    for name in ("train", "digests", "validation", "test"):
+        del now[name]
+    now["data"] = {split: getattr(task, split).file.sha256 for split in ("train", "validation", "test")}
+    now = json.loads(json.dumps(now))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / RECORD).is_file():
+            raise ValueError(f"{out}: holds something else than a comparison; choose another --out")
+        saved = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        other = sorted(name for name in now if saved.get(name) != now[name])
+        if other:
+            raise ValueError(
+                f"{out}: the comparison was begun with other {', '.join(other)}; give the same, or use a new "
+                "--out"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RECORD).write_text(json.dumps(now, indent=1), encoding="utf-8")

@@ -40,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Print the report; 0 when the laptop scale can run, 2 when its model or data is missing."""
     from .. import models
-    from ..setup import SCALES, data_folder, scale_name
+    from ..scales import SCALES, data_folder, scale_name
 
     memory, where = _memory()
     print("hardware")
@@ -76,7 +76,7 @@ def _hardware() -> list[str]:
     import psutil
     import torch
 
-    from ..setup import native_precision
+    from ..place import native_precision
 
     ram = psutil.virtual_memory().total / 2**30
     lines = [

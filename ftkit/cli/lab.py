@@ -23,15 +23,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Replace this process by JupyterLab, serving the repository on the loopback address, with a token."""
-    from ..setup import data_folder
+    from ..scales import data_folder
 
     notebooks = data_folder().parent / "notebooks"
     if not (notebooks / FIRST).is_file():
         raise ValueError(
-            f"expected {notebooks / FIRST}, found none; run ftkit lab from a clone of the repository"
+            f"expected {notebooks / FIRST}, which is not there; run ftkit lab from a clone of the repository"
         )
     if importlib.util.find_spec("jupyterlab") is None:
-        raise ValueError("expected JupyterLab, found none; install it with pip install -r requirements.txt")
+        raise ValueError(
+            "expected JupyterLab, which is not installed; install it with pip install -r requirements.txt"
+        )
     command = [sys.executable, "-m", "jupyterlab", f"--port={given.port}", "--ServerApp.ip=127.0.0.1"]
     command += [
         f"--ServerApp.root_dir={notebooks.parent}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import build
-from .runfolder import CHECKPOINTS, load
+from .finetune import tuned
+from .settings import CHECKPOINTS, load
 
 HELP = "label texts with a fine-tuned model; prints label, tab, probability, one row a line"
 
@@ -25,14 +25,13 @@ def run(given: argparse.Namespace) -> int:
     from .. import checkpoint, models
     from ..fit import predict
     from ..loop import Run
-    from ..records import TrainConfig
     from ..tasks import Classification
 
-    settings = load(given.folder)
-    texts = [text for one in given.inputs for text in _texts(one, given.text or settings.text)]
-    tokenizer = models.tokenizer(settings.model)
-    task = Classification(tokenizer, settings.labels, (), (), (), max_tokens=settings.max_tokens)
-    trained = Run(build.tuned(settings, task), task, TrainConfig())
+    saved = load(given.folder)
+    texts = [text for one in given.inputs for text in _texts(one, given.text or saved.text)]
+    tokenizer = models.tokenizer(saved.model)
+    task = Classification(tokenizer, saved.labels, (), (), (), max_tokens=saved.max_tokens)
+    trained = Run(tuned(saved, task), task, saved.train)
     checkpoint.restore_parameters(trained, checkpoint.best(given.folder / CHECKPOINTS))
     for answer in predict(trained.tuned.model, task, texts):
         print(f"{answer.label}\t{answer.probability:.4f}")
@@ -40,10 +39,10 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _texts(one: str, column: str) -> list[str]:
-    from ..tasks.files import FORMATS, read
+    from ..tasks.tables import FORMATS, rows
 
     if not one.strip():
-        raise ValueError("expected a text, found an empty one; give a sentence in quotes, or a file")
+        raise ValueError("expected a text, got an empty one; give a sentence in quotes, or a file")
     if Path(one).suffix.lower() in FORMATS and (Path(one).exists() or " " not in one):
-        return [row["text"] for row in read(one, text=column, label=None, max_characters=20_000)]
+        return [row["text"] for row in rows(one, columns={"text": column})]
     return [one]

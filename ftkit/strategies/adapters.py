@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from ..families import family
 from ..records import Tuned
-from ..surgery import freeze, in_out, layout, replace, trainable, unwrap
+from ..surgery import freeze, in_out, own_names, replace, stand_in, trainable, unwrap
 
 PLACEMENTS = ("pfeiffer", "houlsby")
 
@@ -29,17 +30,20 @@ class Adapters:
         if self.placement not in PLACEMENTS:
             raise ValueError(f"expected a placement out of {', '.join(PLACEMENTS)}, found {self.placement!r}")
         if bottlenecks(model):
+            raise ValueError("expected a model without adapters, got one with them; call remove(model) first")
+        known = family(model)
+        places = (known.feed_forward_out, *([known.attention_out] if self.placement == "houlsby" else []))
+        if not all(places):
             raise ValueError(
-                "expected a model without adapters, found one with them; call remove(model) first"
+                f"expected a layer behind the attention, which {known.name} has not; use placement='pfeiffer'"
             )
-        names = layout(model)
-        places = (names.feed_forward_out, *([names.attention_out] if self.placement == "houlsby" else []))
         replace(model, places, lambda one: Bottleneck(one, size=self.size))
         freeze(model)
-        own = [p for m in bottlenecks(model).values() for p in (m.down, m.down_bias, m.up, m.up_bias)]
+        own = own_names(model, Bottleneck, ["down", "down_bias", "up", "up_bias"])
         return Tuned(model, trainable(model, own, name="adapters"))
 
 
+@stand_in
 class Bottleneck(nn.Module):
     """y = h + U gelu(D h + d) + u with h = base(x); D (size, width), U (width, size) that starts at 0."""
 
@@ -47,9 +51,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         width, where = in_out(base)[1], base.weight.device
         if not 1 <= size <= width:
-            raise ValueError(
-                f"expected a bottleneck from 1 to {width} features, found {size}; choose another"
-            )
+            raise ValueError(f"expected a bottleneck from 1 to {width} features, got {size}; choose another")
         self.base = base
         self.down = nn.Parameter(torch.empty(size, width, device=where))
         self.down_bias = nn.Parameter(torch.zeros(size, device=where))
@@ -57,8 +59,10 @@ class Bottleneck(nn.Module):
         self.up_bias = nn.Parameter(torch.zeros(width, device=where))
         nn.init.kaiming_uniform_(self.down, a=5**0.5)
 
-    def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., width)
-        h = self.base(x)
+    def forward(
+        self, x: Tensor, *others
+    ) -> Tensor:  # (..., in) -> (..., width); `others` are the layer's own
+        h = self.base(x, *others)
         inner = gelu(h.to(self.down.dtype) @ self.down.T + self.down_bias)  # (..., size)
         return h + (inner @ self.up.T + self.up_bias).to(h.dtype)
 

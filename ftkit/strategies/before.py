@@ -5,48 +5,70 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..surgery import checkpoints_activations, context, trunk
+from ..families import family
+from ..surgery import context, matching, trunk
 
 
-def trunk_for(model: nn.Module, *, length: int) -> tuple[str, nn.Module]:
-    """(name, trunk) that has room for `length` places before the text."""
-    name, base = trunk(model)
-    if type(base).__name__ in ("SoftPrompt", "Prefix"):
-        raise ValueError("expected a model without a prompt or prefix, found one; call remove(model) first")
-    if not 1 <= length < context(base):
-        raise ValueError(
-            f"expected 1 to {context(base) - 1} places before the text, in a context of {context(base)}, "
-            f"found {length}; choose another length"
-        )
+def placed(model: nn.Module, *, length: int) -> tuple[str, nn.Module]:
+    """(name, module) of what reads the text, with room for `length` places before it; raises ValueError."""
+    if any(type(module).__name__ in ("SoftPrompt", "Prefix") for module in model.modules()):
+        raise ValueError("expected a model without a prompt or prefix, got one; call remove(model) first")
+    part = family(model).reads
+    name = matching(model, part)[0] if part else trunk(model)[0]
+    base = model.get_submodule(name)
+    most = room(base)
+    if length < 1 or (most is not None and length >= most):
+        limits = "at least 1 place" if most is None else f"1 to {most - 1} places"
+        where = "" if most is None else f", in a context of {most}"
+        raise ValueError(f"expected {limits} before the text{where}, got {length}; choose another length")
     return name, base
 
 
-def mask_with(length: int, mask: Tensor | None, words: Tensor, *, past: int, config) -> Tensor:
-    """The mask of the tokens so far with `length` places before it: (batch, length + tokens so far)."""
+def first_position(base: nn.Module) -> int:
+    """The number of a text's first position: 0, or in RoBERTa and its kin one more than the padding's id."""
+    return base.config.pad_token_id + 1 if family(base).positions == "after padding" else 0
+
+
+def room(base: nn.Module) -> int | None:
+    """The most places that the model reads; None where nothing limits them, as with relative positions."""
+    most = context(base)
+    return most - first_position(base) if most and most > 0 else None  # XLNet says -1
+
+
+def passes_for_its_base(wrapper: type) -> type:
+    """Let a wrapper of a trunk stand where the trunk stood: models and `generate` ask for these."""
+    wrapper.main_input_name = "input_ids"
+    wrapper.get_input_embeddings = lambda self: self.base.get_input_embeddings()
+    wrapper.embed_tokens = property(wrapper.get_input_embeddings)
+    return wrapper
+
+
+def mask_with(base: nn.Module, mask: Tensor | None, words: Tensor, *, past: int, length: int) -> Tensor:
+    """The mask of the text so far with `length` places before it: (batch, length + tokens so far).
+
+    `past` counts the text's tokens that lie in a cache. Raises ValueError for a text that leaves no room.
+    """
     if mask is None:
-        seen = max(0, past - length) + words.shape[1]
-        mask = torch.ones(len(words), seen, dtype=torch.long, device=words.device)
-    most = config.get_text_config().max_position_embeddings
-    if length + mask.shape[1] > most:
+        mask = torch.ones(len(words), past + words.shape[1], dtype=torch.long, device=words.device)
+    most = room(base)
+    if most is not None and length + mask.shape[1] > most:
         raise ValueError(
-            f"expected at most {most - length} tokens beside {length} places before the text, found "
+            f"expected at most {most - length} tokens beside {length} places before the text, got "
             f"{mask.shape[1]}; shorten the texts (max_tokens={most - length}) or what stands before them"
         )
     return torch.cat([mask.new_ones(len(mask), length), mask], 1)
 
 
-def key_shape(config) -> tuple[int, int, int]:
-    """(layers, heads, width of a head) of the keys and values that a cache holds."""
-    config = config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_hidden_layers, heads, width
+def numbered(base: nn.Module, mask: Tensor, given: Tensor | None, *, entering: int, length: int) -> dict:
+    """{"position_ids": (batch, entering)} of the last `entering` places of the mask, the text after `length`.
 
-
-def refuse_checkpointing(base: nn.Module) -> None:
-    """Raise ValueError where blocks are computed again in the backward pass."""
-    if checkpoints_activations(base):
-        raise ValueError(
-            "expected no activation checkpointing under a prefix, found it: blocks that are computed again "
-            "do not find the prefix; call model.gradient_checkpointing_disable(), or use LoRA"
-        )
+    They are counted by the mask, so that padding on the left moves nothing. Empty for a family that counts by
+    itself or has relative positions only.
+    """
+    if not family(base).positions:
+        return {}
+    first = first_position(base)
+    if given is None:
+        return {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)[:, -entering:] + first}
+    before = torch.arange(entering - given.shape[1], device=given.device) + first
+    return {"position_ids": torch.cat([before.expand(len(given), -1), given + length], 1)}

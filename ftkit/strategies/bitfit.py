@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ..families import family
 from ..records import Tuned
-from ..surgery import freeze, trainable
+from ..surgery import freeze, head_names, trainable
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,12 @@ class BitFit:
 
     def apply(self, model: nn.Module) -> Tuned:
         """Raises ValueError for a model without biases, such as Llama."""
-        biases = [p for name, p in model.named_parameters() if name.rpartition(".")[2] == "bias"]
+        biases = [name for name, _ in model.named_parameters() if name.rpartition(".")[2] == "bias"]
+        biases = [name for name in biases if name not in head_names(model)]
         if not biases:
             raise ValueError(
-                f"expected a model with biases, found none in {type(model).__name__}; use IA3, which trains "
-                "as few numbers"
+                f"expected a model with biases, got {family(model).name}, which has none; use IA3, which "
+                "trains as few numbers"
             )
         freeze(model)
         return Tuned(model, trainable(model, biases, name="biases"))

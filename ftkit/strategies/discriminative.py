@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from torch import nn
 
-from ..records import Group, Tuned
-from ..surgery import layer_groups
+from ..records import Tuned
+from ..surgery import layer_groups, rows
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,12 @@ class Discriminative:
     def apply(self, model: nn.Module) -> Tuned:
         """Raises ValueError for a decay outside (0, 1]."""
         if not 0 < self.decay <= 1:
-            raise ValueError(
-                f"expected a decay above 0 and at most 1, found {self.decay}; use HeadOnly for 0"
-            )
+            raise ValueError(f"expected a decay above 0 and at most 1, got {self.decay}; use HeadOnly for 0")
         named = layer_groups(model)
-        depths = range(len(named) - 1, -1, -1)
-        for _, params in named:
-            for parameter in params:
-                parameter.requires_grad_(True)
-        rows = (
-            Group(name, tuple(params), lr_scale=self.decay**depth)
-            for (name, params), depth in zip(named, depths, strict=True)
-        )
-        return Tuned(model, tuple(rows))
+        table = [
+            rows(model, names, name=name, lr_scale=self.decay ** (len(named) - 1 - i))
+            for i, (name, names) in enumerate(named)
+        ]
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        return Tuned(model, tuple(chain.from_iterable(table)))

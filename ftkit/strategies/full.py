@@ -12,8 +12,8 @@ from ..surgery import trainable
 
 @dataclass(frozen=True)
 class Full:
-    """All parameters at one rate."""
+    """All parameters at one rate, biases and norms without decay."""
 
     def apply(self, model: nn.Module) -> Tuned:
         """The model as it is, its parameters in the table."""
-        return Tuned(model, trainable(model, list(model.parameters()), name="all"))
+        return Tuned(model, trainable(model, [name for name, _ in model.named_parameters()], name="all"))

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..records import Group, Tuned
-from ..surgery import freeze, head, trainable
+from ..records import Tuned
+from ..surgery import freeze, head_names, rows, trainable
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,13 @@ class Gated:
     def apply(self, model: nn.Module) -> Tuned:
         """Raises ValueError for a start that is not between 0 and 1."""
         if not 0 < self.start < 1:
-            raise ValueError(
-                f"expected gates that start between 0 and 1, found {self.start}; 0.5 is half open"
-            )
+            raise ValueError(f"expected gates that start between 0 and 1, got {self.start}; 0.5 is half open")
         freeze(model)
         gated = GatedModel(model, start=self.start)
-        movements, *rest = trainable(gated, list(gated.deltas), name="movements")
-        row = Group("gates", (gated.gates.requires_grad_(True),), self.gate_lr_scale)
-        return Tuned(gated, (movements, row, *rest))
+        movements = [f"deltas.{i}" for i in range(len(gated.deltas))]
+        gated.gates.requires_grad_(True)
+        gates = rows(gated, ["gates"], name="gates", lr_scale=self.gate_lr_scale)
+        return Tuned(gated, (*trainable(gated, movements, name="movements"), *gates))
 
 
 class GatedModel(nn.Module):
@@ -43,8 +42,8 @@ class GatedModel(nn.Module):
 
     def __init__(self, model: nn.Module, *, start: float):
         super().__init__()
-        output = {id(p) for p in head(model)}
-        held = {n: p for n, p in model.named_parameters() if id(p) not in output}
+        new = head_names(model)
+        held = {n: p for n, p in model.named_parameters() if n not in new}
         self.model, self.config, self.names = model, model.config, tuple(held)
         self.deltas = nn.ParameterList(torch.zeros_like(p, dtype=torch.float32) for p in held.values())
         logit = math.log(start / (1 - start))
@@ -52,13 +51,15 @@ class GatedModel(nn.Module):
 
     def moved(self) -> dict[str, Tensor]:
         """The weights in force, by name."""
-        opened = self.gates.sigmoid()
         base = dict(self.model.named_parameters())
-        rows = zip(self.names, self.deltas, opened, strict=True)
+        rows = zip(self.names, self.deltas, self.gates.sigmoid(), strict=True)
         return {name: base[name] + (gate * delta).to(base[name].dtype) for name, delta, gate in rows}
 
     def forward(self, *inputs, **named):  # the model's own, whatever they are
         return functional_call(self.model, self.moved(), inputs, named)
+
+    def generate(self, **named) -> Tensor:
+        return merge(self).generate(**named)
 
 
 def gates(model: GatedModel) -> dict[str, float]:

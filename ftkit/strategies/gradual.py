@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from torch import nn
 
-from ..records import Group, Tuned
-from ..surgery import freeze, layer_groups
+from ..records import Tuned
+from ..surgery import freeze, layer_groups, rows
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,13 @@ class GradualUnfreezing:
         """Raises ValueError for less than one epoch between two blocks."""
         if self.epochs < 1:
             raise ValueError(
-                f"expected 1 epoch or more between two blocks, found {self.epochs}; use Full for none"
+                f"expected 1 epoch or more between two blocks, got {self.epochs}; use Full for none"
             )
         freeze(model)  # `updates` wakes each row at its epoch; what sleeps is not differentiated
         named = layer_groups(model)
         last = len(named) - 1
-        rows = (Group(n, tuple(p), from_epoch=(last - i) * self.epochs) for i, (n, p) in enumerate(named))
-        return Tuned(model, tuple(rows))
+        table = [
+            rows(model, names, name=name, from_epoch=(last - i) * self.epochs)
+            for i, (name, names) in enumerate(named)
+        ]
+        return Tuned(model, tuple(chain.from_iterable(table)))

@@ -8,35 +8,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .. import surgery
+from ..families import family
 from ..records import Tuned
-from ..surgery import freeze, in_out, layout, matrix, put, replace, trainable, unwrap, with_matrix
+from ..surgery import freeze, own_names, replace, stand_in, trainable, unwrap
 
 
 @dataclass(frozen=True)
 class IA3:
     """One factor per feature of keys, values and feed-forward activation.
 
-    GPT-2 computes queries, keys and values in one layer; there, as in PEFT, queries are rescaled as well.
+    Where one layer computes queries, keys and values, as in GPT-2, queries are rescaled as well, as in PEFT.
     """
 
     def apply(self, model: nn.Module) -> Tuned:
-        """Raises ValueError for a family of models that `surgery.layout` does not know."""
+        """Raises ValueError for a family of models without keys and values."""
         if rescaled(model):
-            raise ValueError("expected a model without IA3, found one with it; call remove(model) first")
-        names = layout(model)
-        replace(model, names.keys_values, lambda one: Rescale(one, before=False))
-        replace(model, (names.feed_forward_out,), lambda one: Rescale(one, before=True))
+            raise ValueError("expected a model without IA3, got one with it; call remove(model) first")
+        known = family(model)
+        if not known.keys_values:
+            raise ValueError(
+                f"expected layers that make keys and values, which {known.name} has not; use LoRA, "
+                "Adapters or BitFit"
+            )
+        replace(model, known.keys_values, lambda one: Rescale(one, before=False))
+        replace(model, (known.feed_forward_out,), lambda one: Rescale(one, before=True))
         freeze(model)
-        return Tuned(model, trainable(model, [m.factor for m in rescaled(model).values()], name="ia3"))
+        return Tuned(model, trainable(model, own_names(model, Rescale, ["factor"]), name="ia3"))
 
 
+@stand_in
 class Rescale(nn.Module):
     """y = l * (W x + b), or y = W (l * x) + b where `before`; l starts at 1."""
 
     def __init__(self, base: nn.Module, *, before: bool):
         super().__init__()
         self.base, self.before = base, before
-        self.factor = nn.Parameter(torch.ones(in_out(base)[not before], device=base.weight.device))
+        self.factor = nn.Parameter(torch.ones(surgery.in_out(base)[not before], device=base.weight.device))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., out)
         if self.before:
@@ -54,11 +62,11 @@ def merge(model: nn.Module) -> nn.Module:
     merged = copy.deepcopy(model)
     for name, layer in rescaled(merged).items():
         factor = layer.factor.detach().float()
-        weight = matrix(layer.base) * (factor if layer.before else factor[:, None])
-        base = with_matrix(layer.base, weight)
+        weight = surgery.matrix(layer.base) * (factor if layer.before else factor[:, None])
+        base = surgery.with_matrix(layer.base, weight)
         if base.bias is not None and not layer.before:
             base.bias = nn.Parameter(base.bias.detach() * factor, requires_grad=False)
-        put(merged, name, base)
+        surgery.put(merged, name, base)
     return merged
 
 

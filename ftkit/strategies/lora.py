@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..records import Group, Tuned
-from ..surgery import all_linear, freeze, replace, trainable
+from ..records import Tuned
+from ..surgery import all_linear, freeze, look_up, own_names, replace, rows, trainable
 from .low_rank import LowRank, merge, pairs, remove
 
 __all__ = ["LoRA", "LowRank", "merge", "pairs", "remove"]
@@ -28,15 +28,15 @@ class LoRA:
     def apply(self, model: nn.Module) -> Tuned:
         """Raises ValueError for a rank or a target that does not fit; then the model is as it was."""
         if pairs(model):
-            raise ValueError("expected a model without LoRA, found one with it; call remove(model) first")
+            raise ValueError("expected a model without LoRA, got one with it; call remove(model) first")
         options = {"alpha": self.alpha, "dropout": self.dropout, "rslora": self.rslora, "dora": self.dora}
         replace(model, self.targets or all_linear(model), lambda m: LowRank(m, rank=self.rank, **options))
         freeze(model)
-        found = list(pairs(model).values())
-        b = tuple(layer.b for layer in found if self.b_lr_scale != 1)
-        thin = [
-            p for m in found for p in (m.a, m.b, m.length) if p is not None and all(p is not q for q in b)
-        ]
-        own, *rest = trainable(model, thin, name="lora A" if b else "lora")
-        faster = [Group("lora B", tuple(p.requires_grad_() for p in b), self.b_lr_scale)] if b else []
-        return Tuned(model, (own, *faster, *rest))
+        thin = own_names(model, LowRank, ["a", "length"])
+        b = own_names(model, LowRank, ["b"])
+        if self.b_lr_scale == 1:
+            return Tuned(model, trainable(model, thin + b, name="lora"))
+        table = trainable(model, thin, name="lora A")
+        for parameter in look_up(model, b):
+            parameter.requires_grad_(True)
+        return Tuned(model, (*table, *rows(model, b, name="lora B", lr_scale=self.b_lr_scale)))

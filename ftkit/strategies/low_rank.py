@@ -7,10 +7,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from ..surgery import in_out, is_packed, matrix, put, unwrap, with_matrix
-from .low_rank_product import LowRankProduct, serves
+from ..surgery import in_out, matrix, put, stand_in, unwrap, with_matrix
 
 
+@stand_in
 class LowRank(nn.Module):
     """y = W x + s B A x: W frozen, A (rank, in), B (out, rank) that starts at 0, s = alpha / rank.
 
@@ -31,20 +31,12 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.a, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., out)
-        if self.plain() and serves(x, self.base.weight, self.a):  # the same numbers, sooner
-            return LowRankProduct.apply(x, matrix(self.base), self.base.bias, self.a, self.b, self.scale)
         dropped = self.dropout(x)
         thin = self.scale * (dropped.to(self.a.dtype) @ self.a.T) @ self.b.T  # (..., out)
         if self.length is not None:
             stretch = self.length / (matrix(self.base) + self.delta()).norm(dim=1).detach()  # (out,)
             thin = stretch * thin + (stretch - 1) * (dropped.to(self.a.dtype) @ matrix(self.base).T)
         return self.base(x) + thin.to(x.dtype)
-
-    def plain(self) -> bool:
-        """Whether nothing but the two thin matrices is added to a frozen layer that is not packed."""
-        dropping = self.training and self.dropout.p > 0
-        frozen = not any(p.requires_grad for p in self.base.parameters())
-        return self.length is None and not dropping and frozen and not is_packed(self.base)
 
     def delta(self) -> Tensor:
         """The low-rank update as one matrix (out, in), in fp32."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..families import family
 from ..records import Tuned
-from ..surgery import freeze, put, trainable, unwrap
-from .before import mask_with, trunk_for
+from ..surgery import freeze, own_names, put, trainable, unwrap
+from .before import placed
+from .soft_prompt import ReadsPrompt, SoftPrompt
 
 
 @dataclass(frozen=True)
@@ -21,58 +23,29 @@ class PromptTuning:
 
     def apply(self, model: nn.Module) -> Tuned:
         """Raises ValueError for a length that the context does not hold, or a start that is none."""
-        name, base = trunk_for(model, length=self.length)
-        wrapped = SoftPrompt(base, self.vectors(base.get_input_embeddings().weight))
+        name, base = placed(model, length=self.length)
+        prompt, reader = self.vectors(base.get_input_embeddings()), name.removesuffix("encoder") + "decoder"
+        read = family(model).encoder_decoder and reader in dict(model.named_modules())  # T5's may stand alone
         freeze(model)
-        put(model, name, wrapped)
-        return Tuned(model, trainable(model, [wrapped.prompt], name="prompt"))
+        put(model, name, SoftPrompt(base, prompt, keep=read))
+        if read:
+            put(model, reader, ReadsPrompt(model.get_submodule(reader), self.length))
+        return Tuned(model, trainable(model, own_names(model, SoftPrompt, ["prompt"]), name="prompt"))
 
-    def vectors(self, table: Tensor) -> Tensor:  # (words, width) -> (length, width)
-        """The first values."""
-        if self.start == "random":
-            return torch.randn(self.length, table.shape[1], device=table.device) * table.float().std()
-        words = self.start
+    def vectors(self, table: nn.Embedding) -> Tensor:  # (length, width)
+        """The first values, as the model would read them: some families scale what they look up."""
+        words, (size, width), device = self.start, table.weight.shape, table.weight.device
+        if words == "random":
+            return torch.randn(self.length, width, device=device) * table.weight.float().std()
         if words == "words":
-            words = torch.randint(len(table), (self.length,)).tolist()
-        if isinstance(words, str) or len(words) != self.length or not set(words) <= set(range(len(table))):
-            ids = f"{self.length} token ids below {len(table)}"
-            raise ValueError(f'expected start="words", "random" or {ids}, found {words!r}')
-        return table[list(words)].detach().float()
-
-
-class SoftPrompt(nn.Module):
-    """A trunk that reads `prompt` (length, width) before its words and gives back the words' states alone.
-
-    It is called as the trunk is, by `generate` too: there the prompt goes in with the first tokens, and lies
-    in the cache afterwards.
-    """
-
-    def __init__(self, base: nn.Module, prompt: Tensor):
-        super().__init__()
-        self.base, self.config = base, base.config
-        self.prompt = nn.Parameter(prompt)
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.base.get_input_embeddings()
-
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, **rest):
-        embeds = rest.pop("inputs_embeds", None)
-        words = self.get_input_embeddings()(input_ids) if embeds is None else embeds  # (batch, tokens, width)
-        length = len(self.prompt)
-        past = past_key_values.get_seq_length() if past_key_values is not None else 0  # with the prompt
-        mask = mask_with(length, attention_mask, words, past=past, config=self.config)
-        if position_ids is not None:
-            first = torch.arange(length if past == 0 else 0, device=words.device)
-            position_ids = torch.cat([first.expand(len(position_ids), -1), position_ids + length], 1)
-        if past == 0:
-            words = torch.cat([self.prompt.to(words.dtype).expand(len(words), -1, -1), words], 1)
-        known = {"attention_mask": mask, "position_ids": position_ids, "past_key_values": past_key_values}
-        found = self.base(inputs_embeds=words, **known, **rest)
-        if past == 0:
-            found.last_hidden_state = found.last_hidden_state[:, length:]
-        return found
+            words = torch.randint(size, (self.length,)).tolist()
+        if isinstance(words, str) or len(words) != self.length or not set(words) <= set(range(size)):
+            ids = f"{self.length} token ids below {size}"
+            raise ValueError(f'expected start="words", "random" or {ids}, got {words!r}')
+        with torch.no_grad():
+            return table(torch.tensor(words, device=device)).float().clone()
 
 
 def remove(model: nn.Module) -> nn.Module:
     """Take the prompt off in place: the base comes back bit for bit."""
-    return unwrap(model, SoftPrompt)
+    return unwrap(unwrap(model, SoftPrompt), ReadsPrompt)

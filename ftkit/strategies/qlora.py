@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ..families import family
 from ..records import Tuned
 from ..surgery import all_linear, in_out, matrix, replace
 from .lora import LoRA
@@ -30,15 +31,16 @@ class QLoRA:
         """Raises ValueError without bitsandbytes, or for a rank or a target that does not fit."""
         if importlib.util.find_spec("bitsandbytes") is None:
             raise ValueError(
-                "expected the package bitsandbytes for a base in 4 bits, found none; "
+                "expected the package bitsandbytes for a base in 4 bits, which is not installed; "
                 'pip install "bitsandbytes", or use LoRA'
             )
         lora = LoRA(rank=self.rank, alpha=self.alpha, targets=self.targets, dropout=self.dropout)
         tuned = lora.apply(model)  # refuses what does not fit before anything is rounded
-        adapted = {id(layer.base): layer for layer in pairs(model).values()}
-        for layer in adapted.values():
-            layer.base = four_bit(layer.base, double=self.double)
-        others = [n for n in all_linear(model) if self.targets and n not in self.targets]
+        whole = family(model).unpacked
+        for name, layer in pairs(model).items():
+            if name.rpartition(".")[2] not in whole:
+                layer.base = four_bit(layer.base, double=self.double)
+        others = [n for n in all_linear(model) if self.targets and n not in (*self.targets, *whole)]
         if others:
             replace(model, tuple(others), lambda one: four_bit(one, double=self.double))
         return tuned

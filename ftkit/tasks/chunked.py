@@ -13,9 +13,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-UNKNOWN = -100  # a label that the loss does not count
+from ..families import family
+from ..surgery import before_output, output_layer
+from .task import UNKNOWN, Batch
+
 LARGE = 2**14  # words from which on the logits are made in chunks
 CHUNK = 2**23  # logits at once, at most: every chunk passes once over the gradient of W, so not too few
+
+
+def in_chunks(model: nn.Module, batch: Batch, targets: Tensor) -> Tensor | None:
+    """The summed cross-entropy of a language model's batch; None where its logits may exist as a whole.
+
+    That is for a small vocabulary, for logits that are not `output_layer(hidden)` alone (soft-capped ones),
+    and where a strategy has wrapped the output layer. targets: (batch, tokens), -100 for nothing.
+    """
+    layer = output_layer(model)
+    if layer is None or len(layer.weight) < LARGE or not family(model).plain_output:
+        return None
+    hidden = before_output(model, layer, input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    return summed_cross_entropy(hidden.flatten(0, 1), layer, targets.flatten())
 
 
 def summed_cross_entropy(hidden: Tensor, layer: nn.Linear, labels: Tensor) -> Tensor:

@@ -1,21 +1,19 @@
-"""Predict words: the next one (`causal`) or the hidden ones (`masked`). Losses are sums, in nats."""
+"""Predict words, the next one or hidden ones, by softmax cross-entropy over the vocabulary."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from ..surgery import before_output, ends_with, output_layer
-from . import chunked
-from .chunked import UNKNOWN
-from .classification import Batch
+from .chunked import in_chunks
+from .task import UNKNOWN, Batch, batched, in_order, mean_loss, pad, tensors, warn_shortened
 
 MASKED = 0.15  # share of the tokens that are predicted; of these 80% become the mask, 10% a random token
 
@@ -32,77 +30,54 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Causal:
-    """Every token from those before it: softmax cross-entropy over the vocabulary, shifted by one."""
+class Surprise:
+    """How unexpected a text is to a language model."""
 
-    kind: ClassVar[str] = "causal"
-    tokenizer: object
-    train: Sequence[Tokens]
-    validation: Sequence[Tokens]
-    test: Sequence[Tokens]
-    max_tokens: int
-    cut: int = 0  # texts that were longer than max_tokens
+    loss: float  # -ln p, summed over the tokens that are predicted, in nats
+    terms: int  # how many those are
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Texts as examples, to score or to continue."""
-        return _encode(self.tokenizer, texts, self.max_tokens)[0]
-
-    def collate(self, examples: Sequence[Tokens], device) -> Batch:
-        """Pad to the longest: input_ids, attention_mask, labels (batch, tokens). Labels are not shifted."""
-        ids, mask = _padded([e.ids for e in examples], self.tokenizer.pad_token_id)
-        return _tensors(
-            {"input_ids": ids, "attention_mask": mask, "labels": numpy.where(mask, ids, UNKNOWN)}, device
-        )
-
-    def terms(self, batch: Batch) -> Tensor:
-        """How many tokens the loss counts: all but the first of every text, and no padding."""
-        return (batch["labels"][:, 1:] != UNKNOWN).sum()
-
-    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        """-ln p(token | tokens before), summed over the batch."""
-        layer = _large_output(model) if type(self).losses is Causal.losses else None
-        if layer is None:
-            return self.losses(model, batch).sum()
-        return _in_chunks(model, layer, batch, _following(batch))
-
-    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(batch, tokens): at each place -ln p of the token that follows there; 0 at ends and on padding."""
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        return _losses(logits, _following(batch))
-
-    def score(self, model: nn.Module, examples: Sequence[Tokens]) -> dict[str, float]:
-        """Mean loss per token in nats, and perplexity."""
-        return _score(self, model, examples)
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.loss / max(1, self.terms), 700.0))
 
 
 @dataclass(frozen=True)
-class Masked:
-    """Hidden tokens from all others (Devlin et al. 2018): 15% are predicted.
+class LanguageModelling:
+    """Softmax cross-entropy over the vocabulary, of the next token or of hidden ones.
 
-    Which tokens are hidden is a function of (seed, number of the example), so that micro-batches, processes
-    and a resumed run hide the same ones. As in BERT's own data, a text is in training several times
-    (`copies`), each time with other tokens hidden.
+    With `seed` None every token is predicted from those before it. With a seed, 15% of the tokens are hidden
+    and predicted from all others (Devlin et al. 2018); which ones is a function of (seed, number of the
+    example), so that micro-batches, processes and a resumed run hide the same ones.
     """
 
-    kind: ClassVar[str] = "masked"
+    divisible: ClassVar[bool] = True
     tokenizer: object
     train: Sequence[Tokens]
     validation: Sequence[Tokens]
     test: Sequence[Tokens]
     max_tokens: int
-    cut: int = 0
-    seed: int = 0
+    shortened: int = 0  # texts that were longer than max_tokens
+    seed: int | None = None
+
+    @property
+    def auto_class(self) -> type:
+        return AutoModelForCausalLM if self.seed is None else AutoModelForMaskedLM
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Texts as examples, to score."""
-        return _encode(self.tokenizer, texts, self.max_tokens)[0]
+        """Texts as examples, to score or to continue; warns of texts that were shortened."""
+        examples, longer = encode(self.tokenizer, texts, self.max_tokens)
+        warn_shortened(longer, of=len(texts), max_tokens=self.max_tokens)
+        return examples
 
     def collate(self, examples: Sequence[Tokens], device) -> Batch:
-        """Pad to the longest: input_ids with hidden tokens, attention_mask, labels (batch, tokens)."""
-        hidden = [self.hidden(e) for e in examples]
-        ids, mask = _padded([ids for ids, _ in hidden], self.tokenizer.pad_token_id)
-        labels, _ = _padded([labels for _, labels in hidden], UNKNOWN)
-        return _tensors({"input_ids": ids, "attention_mask": mask, "labels": labels}, device)
+        """Pad to the longest: input_ids, attention_mask, labels (batch, tokens); -100 is not predicted.
+
+        Labels of next tokens are not shifted: each stands at its own place.
+        """
+        pairs = [(e.ids, e.ids) if self.seed is None else self.hidden(e) for e in examples]
+        ids, mask = pad([ids for ids, _ in pairs], self.tokenizer.pad_token_id)
+        labels, _ = pad([labels for _, labels in pairs], UNKNOWN)
+        return tensors({"input_ids": ids, "attention_mask": mask, "labels": labels}, device)
 
     def hidden(self, example: Tokens) -> tuple[numpy.ndarray, numpy.ndarray]:
         """(what the model sees, labels), (tokens,) each; labels are -100 where nothing is asked."""
@@ -117,130 +92,54 @@ class Masked:
         ids[swapped] = rng.integers(len(self.tokenizer), size=len(swapped))
         return ids, labels
 
-    def terms(self, batch: Batch) -> Tensor:
-        """How many tokens are asked for."""
-        return (batch["labels"] != UNKNOWN).sum()
+    def targets(self, batch: Batch) -> Tensor:
+        """(batch, tokens): what is to be predicted at each place, -100 for nothing."""
+        if self.seed is not None:
+            return batch["labels"]
+        following = batch["labels"].roll(-1, dims=1)  # labels are shifted, not logits, which are far larger
+        following[:, -1] = UNKNOWN
+        return following
 
-    def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:
-        """-ln p(token | what is seen), summed over the tokens asked for."""
-        layer = _large_output(model) if type(self).losses is Masked.losses else None
-        if layer is None:
-            return self.losses(model, batch).sum()
-        return _in_chunks(model, layer, batch, batch["labels"])
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(-ln p of the predicted tokens, summed; how many they are)."""
+        targets = self.targets(batch)
+        loss = in_chunks(model, batch, targets) if type(self).losses is LanguageModelling.losses else None
+        if loss is None:  # the vocabulary is small
+            loss = self.losses(model, batch).sum()
+        return loss, (targets != UNKNOWN).sum()
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(batch, tokens): -ln p of each token asked for, 0 elsewhere."""
+        """(batch, tokens): at each place -ln p of the token that is predicted there, else 0; in fp32."""
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        return _losses(logits, batch["labels"])
+        logits, targets = logits.flatten(0, 1).float(), self.targets(batch)
+        each = cross_entropy(logits, targets.flatten(), ignore_index=UNKNOWN, reduction="none")
+        return each.view(targets.shape)
+
+    def predict(self, model: nn.Module, examples: Sequence[Tokens]) -> list[Surprise]:
+        """How unexpected each text is."""
+
+        def compute(batch: Batch) -> list[Surprise]:
+            losses = self.losses(model, batch).sum(1).tolist()
+            terms = (self.targets(batch) != UNKNOWN).sum(1).tolist()
+            return [Surprise(*pair) for pair in zip(losses, terms, strict=True)]
+
+        return in_order(batched(self, model, examples, compute), count=len(examples))
 
     def score(self, model: nn.Module, examples: Sequence[Tokens]) -> dict[str, float]:
-        """Mean loss per hidden token in nats, and perplexity."""
-        return _score(self, model, examples)
+        """Mean loss per predicted token in nats, and perplexity."""
+        loss = mean_loss(self, model, examples)
+        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+
+    def grades(self, model: nn.Module, examples: Sequence[Tokens]) -> list[float]:
+        """1 / perplexity of each text: the geometric mean of its tokens' probabilities."""
+        return [1 / surprise.perplexity for surprise in self.predict(model, examples)]
 
 
-def causal(texts: Mapping[str, Sequence[str]], tokenizer, *, max_tokens: int = 128) -> Causal:
-    """A task from texts: {"train": […], "validation": […], "test": […]}; the last two may be missing."""
-    splits, cut = _splits(texts, tokenizer, max_tokens, copies=1)
-    return Causal(tokenizer, **splits, max_tokens=max_tokens, cut=cut)
-
-
-def masked(
-    texts: Mapping[str, Sequence[str]], tokenizer, *, max_tokens: int = 128, copies: int = 1, seed: int = 0
-) -> Masked:
-    """A task from texts as for `causal`; every training text is there `copies` times, hidden differently."""
-    if tokenizer.mask_token_id is None:
-        raise ValueError(
-            "expected a tokenizer with a mask token, found none; use tiny-bert's or another encoder's"
-        )
-    splits, cut = _splits(texts, tokenizer, max_tokens, copies=copies)
-    return Masked(tokenizer, **splits, max_tokens=max_tokens, cut=cut, seed=seed)
-
-
-def _splits(texts, tokenizer, max_tokens: int, *, copies: int) -> tuple[dict[str, list[Tokens]], int]:
-    names = ("train", "validation", "test")
-    unknown = set(texts) - set(names)
-    if unknown or not texts.get("train"):
-        raise ValueError(
-            f"expected texts under {', '.join(map(repr, names))}, "
-            f"found {', '.join(map(repr, texts)) or 'none'}" + ("" if unknown else " and no training text")
-        )
-    splits, cut, first = {}, 0, 0
-    for name in names:
-        found, over = _encode(tokenizer, texts.get(name, ()), max_tokens)
-        repeated = [e.ids for e in found for _ in range(copies if name == "train" else 1)]
-        splits[name] = [Tokens(first + i, ids) for i, ids in enumerate(repeated)]
-        cut, first = cut + over, first + len(repeated)
-    return splits, cut
-
-
-def _encode(tokenizer, texts: Sequence[str], max_tokens: int) -> tuple[list[Tokens], int]:
+def encode(tokenizer, texts: Sequence[str], max_tokens: int) -> tuple[list[Tokens], int]:
+    """(examples of at most `max_tokens` tokens, how many texts were longer); ValueError for an empty text."""
     for number, text in enumerate(texts, 1):
         if not text.strip():
-            raise ValueError(
-                f"text {number} is empty; a language model predicts nothing from nothing: remove it"
-            )
-    if not texts:
-        return [], 0
-    encoded = tokenizer(list(texts), verbose=False)["input_ids"]
-    over = sum(len(ids) > max_tokens for ids in encoded)
-    return [
-        Tokens(i, numpy.array(ids[:max_tokens], dtype=numpy.int64)) for i, ids in enumerate(encoded)
-    ], over
-
-
-def _padded(rows: Sequence[numpy.ndarray], filling: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """(rows, mask), (batch, longest) each, padded on the right."""
-    shape = len(rows), max(map(len, rows))
-    ids, mask = numpy.full(shape, filling, dtype=numpy.int64), numpy.zeros(shape, dtype=numpy.int64)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = row
-        mask[place, : len(row)] = 1
-    return ids, mask
-
-
-def _tensors(arrays: dict[str, numpy.ndarray], device) -> Batch:
-    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-
-
-def _following(batch: Batch) -> Tensor:
-    """(batch, tokens): the token that follows; labels are shifted, not logits, which are far larger."""
-    following = batch["labels"].roll(-1, dims=1)
-    following[:, -1] = UNKNOWN
-    return following
-
-
-def _large_output(model: nn.Module) -> nn.Linear | None:
-    """The layer whose logits are too many to be there at once, where they are made by it alone."""
-    layer = output_layer(model)
-    large = layer is not None and len(layer.weight) >= chunked.LARGE
-    return layer if large and ends_with(model, layer) else None
-
-
-def _in_chunks(model: nn.Module, layer: nn.Linear, batch: Batch, labels: Tensor) -> Tensor:
-    """Cross-entropy of the labelled tokens, summed, without all logits at once."""
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    hidden = before_output(model, layer, **inputs)
-    return chunked.summed_cross_entropy(hidden.flatten(0, 1), layer, labels.flatten())
-
-
-def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """(batch, tokens): cross-entropy where there is a label, 0 elsewhere; in fp32."""
-    found = cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=UNKNOWN, reduction="none"
-    )
-    return found.view(labels.shape)
-
-
-@torch.inference_mode()
-def _score(task, model: nn.Module, examples: Sequence[Tokens], *, batch_size: int = 64) -> dict[str, float]:
-    model.eval()
-    device = next(model.parameters()).device
-    order = sorted(examples, key=len)
-    total, terms = 0.0, 0
-    for start in range(0, len(order), batch_size):
-        batch = task.collate(order[start : start + batch_size], device)
-        total += task.loss_sum(model, batch).item()
-        terms += task.terms(batch).item()
-    if not terms:
-        raise ValueError("expected tokens to score, found none; give the split some texts")
-    return {"loss": total / terms, "perplexity": math.exp(min(total / terms, 700.0))}
+            raise ValueError(f"text {number} is empty; there is nothing to predict in it: remove it")
+    rows = tokenizer(list(texts), verbose=False)["input_ids"] if texts else []
+    longer = sum(len(ids) > max_tokens for ids in rows)  # without an end token at the place they break off
+    return [Tokens(i, numpy.array(ids[:max_tokens], numpy.int64)) for i, ids in enumerate(rows)], longer

@@ -1,72 +1,71 @@
-"""Tokens are prepared once: a table's rows in an Arrow file that is mapped into memory, not read into it.
+"""prepared(file): the rows of a table, tokenised once, in an Arrow file that is mapped into memory.
 
 The file lies in the cache folder under the SHA-256 of all that decides what is in it, so that an edited table
-or another tokenizer is prepared anew. It holds four columns: ids (the tokens), text, label (a number) and row
-(the other columns, as JSON). Every block carries the labels' names and the number of shortened texts so far.
+or another tokenizer is prepared anew; so is a file that its checksum, beside it, does not fit. It is written
+and mapped by `datasets`, in these columns: ids (the tokens), shortened, one for each role, and row (the
+table's other columns, as JSON).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import warnings
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy
 
-from . import files
+from ..checksums import sha256
+from . import tables
+from .task import encode
 
-FORMAT = 1  # raise it when what is written below changes
+FORMAT = 2  # raise it when what is written below changes
 BLOCK = 10_000  # rows that are tokenised, written and mapped together
 
 
-def lengths(examples: Sequence) -> numpy.ndarray:
-    """(examples,) tokens of each."""
-    if isinstance(examples, Stored):
-        return examples.file.lengths[examples.rows]
-    return numpy.fromiter(map(len, examples), dtype=numpy.int64, count=len(examples))
-
-
 def prepared(
-    file: str | Path, tokenizer, *, text: str, label: str, max_tokens: int, max_characters: int
+    file: str | Path,
+    tokenizer,
+    *,
+    columns: Mapping[str, str],
+    max_tokens: int,
+    max_characters: int = tables.MAX_CHARACTERS,
 ) -> Prepared:
-    """The table's rows, tokenised: from the cache folder, or written there first.
+    """The table's rows, the role "text" tokenised: from the cache folder, or written there first.
 
-    Raises ValueError as `files.rows` does, and OSError where the cache folder cannot be written.
+    Raises ValueError as `tables.rows` does, and OSError where the cache folder cannot be written.
     """
-    import pyarrow
-
-    given = {"text": text, "label": label, "max_characters": max_characters}
-    known = _fingerprint(tokenizer)
-    if known is None or not Path(file).is_file():  # `files.rows` says what is wrong with the path
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            target = Path(folder) / "tokens.arrow"
-            _write(target, files.rows(file, **given), tokenizer, max_tokens)
-            return Prepared(target)
-    with open(file, "rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    key = json.dumps([FORMAT, digest, Path(file).suffix.lower(), given, max_tokens, known])
-    target = cache_folder() / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
-    with suppress(OSError, pyarrow.ArrowInvalid):  # not there, or damaged: prepared anew below
-        return Prepared(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place = tempfile.TemporaryDirectory(dir=target.parent, prefix="tokens-")
-    except OSError as error:
-        raise OSError(
-            f"{target.parent}: expected a folder where prepared tokens can be kept, found {error}; name "
-            "another one in FTKIT_CACHE"
-        ) from None
-    with place as folder:
-        part = Path(folder) / target.name
-        _write(part, files.rows(file, **given), tokenizer, max_tokens)
-        os.replace(part, target)  # whole or not at all, whoever else is at it
-    return Prepared(target)
+    with tables.opened(file, endings=tables.FORMATS) as content:
+        digest = sha256(content)
+        content.seek(0)
+        rows = tables.checked(file, content, columns=columns, max_characters=max_characters)
+        known = _fingerprint(tokenizer)
+        if known is None:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                target = Path(folder) / "tokens.arrow"
+                _write(target, rows, tokenizer, columns=columns, max_tokens=max_tokens)
+                return Prepared(target, sha256=digest)
+        kind = Path(file).suffix.lower()
+        key = json.dumps([FORMAT, digest, kind, dict(columns), max_characters, max_tokens, known])
+        target = cache_folder() / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
+        if not _whole(target):
+            with _alone(target.parent):
+                if not _whole(target):  # another process may have written it in the meantime
+                    draft = target.parent / "tokens.part"  # one name: what a killed process left is replaced
+                    try:
+                        _write(draft, rows, tokenizer, columns=columns, max_tokens=max_tokens)
+                        _checksum(target).write_text(f"{sha256(draft)}  {target.name}\n", encoding="ascii")
+                        os.replace(draft, target)
+                    finally:
+                        draft.unlink(missing_ok=True)
+        return Prepared(target, sha256=digest)
 
 
 def cache_folder() -> Path:
@@ -76,40 +75,45 @@ def cache_folder() -> Path:
 
 
 class Prepared:
-    """A mapped Arrow file: what is not looked at is not in memory."""
+    """A mapped file of tokens: what is not looked at is not in memory."""
 
-    def __init__(self, path: Path):
-        import pyarrow
+    def __init__(self, path: Path, *, sha256: str):
+        import datasets
 
-        reader = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
-        last, about = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
-        self._blocks = [*map(reader.get_batch, range(reader.num_record_batches - 1)), last]
-        self._rows = self._blocks[0].num_rows  # of every block but the last
-        self.names: tuple[str, ...] = tuple(json.loads(about[b"names"]))  # of the labels, as they came
-        self.cut = int(about[b"cut"])  # texts that were longer than max_tokens
-        self._ids = [(b["ids"].offsets.to_numpy(), b["ids"].values.to_numpy()) for b in self._blocks]
-        self.lengths = numpy.concatenate([numpy.diff(offsets) for offsets, _ in self._ids])
-        kind = numpy.min_scalar_type(len(self.names))  # a byte per row where that suffices
-        self.labels = numpy.concatenate([b["label"].to_numpy().astype(kind) for b in self._blocks])
+        table = datasets.Dataset.from_file(str(path)).data.table
+        self.sha256 = sha256  # of the table that this was made from
+        self._columns = {name: table[name].chunks for name in table.column_names}
+        self._ids = [(block.offsets.to_numpy(), block.values.to_numpy()) for block in self._columns["ids"]]
+        self.lengths = numpy.concatenate([numpy.diff(offsets) for offsets, _ in self._ids])  # (rows,)
+        self._starts = numpy.cumsum([0, *map(len, self._columns["ids"])]).tolist()  # first row of each block
+        self.shortened = sum(block.true_count for block in self._columns["shortened"])  # texts
+        self.names: tuple[str, ...] = ()  # of the labels, in the order of their first rows
+        self.labels = numpy.zeros(0, dtype=numpy.uint8)  # (rows,), numbers of `names`
+        if "label" in self._columns:
+            blocks = table["label"].dictionary_encode().unify_dictionaries().chunks
+            self.names = tuple(blocks[0].dictionary.to_pylist())
+            kind = numpy.min_scalar_type(len(self.names))  # a byte per row where that suffices
+            self.labels = numpy.concatenate([block.indices.to_numpy().astype(kind) for block in blocks])
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.lengths)
 
     def ids(self, row: int) -> numpy.ndarray:
         """(tokens,)"""
-        block, place = divmod(row, self._rows)
+        block = bisect_right(self._starts, row) - 1
         offsets, values = self._ids[block]
+        place = row - self._starts[block]
         return values[offsets[place] : offsets[place + 1]].astype(numpy.int64)
 
     def cell(self, column: str, row: int) -> str:
         """What a column holds in that row."""
-        block, place = divmod(row, self._rows)
-        return self._blocks[block][column][place].as_py()
+        block = bisect_right(self._starts, row) - 1
+        return self._columns[column][block][row - self._starts[block]].as_py()
 
 
 @dataclass(frozen=True)
 class StoredExample:
-    """An `Example` whose text stays in the file until somebody asks for it."""
+    """A labelled text that stays in the file until somebody asks for it."""
 
     number: int
     ids: numpy.ndarray = field(repr=False)  # (tokens,)
@@ -140,6 +144,11 @@ class Stored(Sequence):
     numbers: range
     labels: numpy.ndarray = field(repr=False)  # the file's label -> the task's
 
+    @property
+    def lengths(self) -> numpy.ndarray:
+        """(examples,) tokens of each."""
+        return self.file.lengths[self.rows]
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -163,42 +172,65 @@ def _fingerprint(tokenizer) -> dict | None:
     }
 
 
-def encode(tokenizer, texts: list[str], *, max_tokens: int) -> tuple[list[list[int]], int]:
-    """(tokens of every text, at most `max_tokens`; how many texts were longer)."""
-    tokens = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-    over = [i for i, ids in enumerate(tokens) if len(ids) > max_tokens]
-    if over:
-        cut = tokenizer([texts[i] for i in over], truncation=True, max_length=max_tokens)["input_ids"]
-        for i, ids in zip(over, cut, strict=True):
-            tokens[i] = ids
-    return tokens, len(over)
+def _checksum(target: Path) -> Path:
+    """Where the SHA-256 of a prepared file stands."""
+    return target.with_name(f"{target.name}.sha256")
 
 
-def _write(target: Path, rows: Iterable[dict[str, str]], tokenizer, max_tokens: int) -> None:
+def _whole(target: Path) -> bool:
+    """Whether the prepared file is there and holds what was written."""
+    try:
+        return _checksum(target).read_bytes().split()[:1] == [sha256(target).encode()]
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The right to write in the cache folder, which one process has at a time."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=10)
+        except Timeout:
+            warnings.warn(f"waiting for another process that prepares tokens in {folder}", stacklevel=5)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:  # no folder, no right to write, or no locks there
+        raise OSError(
+            f"{folder}: expected a folder where prepared tokens can be kept, found {error}; name another one "
+            "in FTKIT_CACHE"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(
+    target: Path, rows: Iterable[dict[str, str]], tokenizer, *, columns: Mapping[str, str], max_tokens: int
+) -> None:
     """Tokenise the rows and write them, block by block: never more than a block is in memory."""
     import pyarrow
+    from datasets import Features, List, Value
+    from datasets.arrow_writer import ArrowWriter
 
-    ids = getattr(tokenizer, "get_vocab", dict)().values()
-    number = pyarrow.uint16() if ids and max(ids) < 2**16 else pyarrow.int32()
-    kinds = {
-        "ids": pyarrow.list_(number),
-        "text": pyarrow.string(),
-        "label": pyarrow.int32(),
-        "row": pyarrow.string(),
-    }
-    schema, rows = pyarrow.schema(kinds), iter(rows)
-    names: dict[str, int] = {}
-    cut = 0
-    with pyarrow.OSFile(str(target), "wb") as out, pyarrow.ipc.new_file(out, schema) as file:
+    vocabulary = getattr(tokenizer, "get_vocab", dict)().values()
+    number = "uint16" if vocabulary and max(vocabulary) < 2**16 else "int32"
+    strings = [*columns, "row"]
+    kinds = {"ids": List(Value(number)), "shortened": Value("bool")} | dict.fromkeys(strings, Value("string"))
+    features, rows = Features(kinds), iter(rows)
+    with ArrowWriter(path=str(target), features=features, writer_batch_size=BLOCK) as file:
         while block := list(islice(rows, BLOCK)):
-            tokens, over = encode(tokenizer, [row["text"] for row in block], max_tokens=max_tokens)
-            cut += over
-            columns = {
-                "ids": tokens,
-                "text": [row["text"] for row in block],
-                "label": [names.setdefault(row["label"], len(names)) for row in block],
-                "row": [json.dumps(files.others(row), ensure_ascii=False) for row in block],
-            }
-            arrays = [pyarrow.array(columns[name], type=kind) for name, kind in kinds.items()]
-            about = {"names": json.dumps(list(names)), "cut": str(cut)}
-            file.write_batch(pyarrow.record_batch(arrays, schema=schema), custom_metadata=about)
+            ids, shortened = encode(tokenizer, [row["text"] for row in block], max_tokens=max_tokens)
+            others = [{name: cell for name, cell in row.items() if name not in columns} for row in block]
+            cells = {role: [row[role] for row in block] for role in columns}
+            cells["row"] = [json.dumps(other, ensure_ascii=False) for other in others]
+            ends = numpy.cumsum([0, *map(len, ids)], dtype=numpy.int32)
+            tokens = numpy.concatenate(ids).astype(number)
+            arrays = [pyarrow.ListArray.from_arrays(ends, tokens), pyarrow.array(shortened)]
+            arrays += [pyarrow.array(cells[name], type=pyarrow.string()) for name in strings]
+            file.write_table(pyarrow.table(arrays, schema=features.arrow_schema))
+        file.finalize()

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 import transformers
+from ftkit.tasks.files import read
 
 from ftkit import metrics, models, tasks
 from ftkit.fit import evaluate, fit
 from ftkit.loop import Run
 from ftkit.records import TrainConfig
 from ftkit.strategies import USUAL_LR, Full, HeadOnly, LoRA
-from ftkit.tasks.files import read
 
 STRATEGIES = {"lora": LoRA(rank=4), "full": Full(), "head_only": HeadOnly()}
 
