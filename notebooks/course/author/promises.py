@@ -1,0 +1,94 @@
+"""Lint rules on what a notebook promises: cells that nbval compares, claims and exercises."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+
+from nbformat import NotebookNode
+
+from .form import REFRESH, Found
+from .notebook import MARKER, Page, code_cells, is_checked, tags
+from .wording import parse
+
+WIDGETS = ("sliders", "sentence_box")  # what they show needs a kernel
+FEWEST_CHECKED = 5
+FEWEST_EXERCISES = 3
+
+
+def checked(page: Page) -> Found:
+    count = 0
+    for name, cell in code_cells(page.notebook):
+        whole = is_checked(cell)
+        count += whole
+        if MARKER in cell["source"] and not whole:
+            yield name, f"{MARKER} is not a whole line, so nbval does not see it", "give it a line of its own"
+        if whole and cell.get("execution_count") and not cell.get("outputs"):
+            yield name, "nbval is to compare an output, and none is stored", REFRESH
+        if not whole and (numbers(cell, "claim") or numbers(cell, "check")):
+            yield name, "a claim or check that nbval does not compare", f"begin the cell with # {MARKER}"
+        if whole and any(numbers(cell, verb) for verb in WIDGETS):
+            yield name, "nbval is to compare a widget, which is not stored", "give it a cell of its own"
+        if "NBVAL_SKIP" in cell["source"] or "nbval-skip" in tags(cell):
+            yield name, "nbval is told to skip the cell", "every cell runs"
+    if count < FEWEST_CHECKED:
+        yield "-", f"expected at least {FEWEST_CHECKED} cells under # {MARKER}, found {count}", "claim more"
+    if count < page.checked:
+        remedy = "restore them; to lower the number on purpose edit tests/claims.json"
+        yield "-", f"expected the {page.checked} cells under # {MARKER} of before, found {count}", remedy
+
+
+def claims(page: Page) -> Found:
+    begin = page.stem.split("_")[0] + "."
+    found = [(name, number) for name, cell in code_cells(page.notebook) for number in numbers(cell, "claim")]
+    for name, number in found:
+        if number is None:
+            yield name, "a claim whose number is not written out", 'write it as claim("18.2", …)'
+        elif not number.startswith(begin):
+            yield name, f"claim {number}", f"claims of this notebook are numbered {begin}1, {begin}2, …"
+    for number, times in Counter(number for _, number in found if number is not None).items():
+        if times > 1:
+            places = [name for name, one in found if one == number]
+            yield ", ".join(places), f"claim {number} stands there {times} times", "give each its own number"
+
+
+def exercises(page: Page) -> Found:
+    asked: dict[str | None, str] = {}  # number -> the cell that checks it
+    cells = 0
+    for name, cell in code_cells(page.notebook):
+        here = numbers(cell, "check")
+        cells += bool(here)
+        asked |= dict.fromkeys(here, name)
+        for number in (*here, *numbers(cell, "hint"), *numbers(cell, "solution")):
+            if number not in page.exercises:
+                said = "whose number is not written out" if number is None else number
+                yield (
+                    name,
+                    f"exercise {said} is not in course.answers",
+                    "correct the number or add the exercise",
+                )
+    for number in sorted(page.exercises - set(asked)):
+        yield (
+            "-",
+            f"exercise {number} of course.answers is not checked here",
+            "add its cell or take it out there",
+        )
+    if cells < FEWEST_EXERCISES:
+        yield "-", f"expected at least {FEWEST_EXERCISES} cells with check(…), found {cells}", "add exercises"
+
+
+def numbers(cell: NotebookNode, verb: str) -> list[str | None]:
+    """The first argument of each call of `verb`; None where it is not a literal."""
+    return list(_numbers(cell, verb))
+
+
+def _numbers(cell: NotebookNode, verb: str) -> Iterator[str | None]:
+    for node in ast.walk(parse(cell) or ast.Module([], [])):
+        named = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+        if named == verb:
+            literal = node.args and isinstance(node.args[0], ast.Constant)
+            yield node.args[0].value if literal else None
+
+
+RULES = (checked, claims, exercises)
