@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -76,13 +77,14 @@ def write(folder: Path, *, settings: Settings, run: Run, results: dict) -> None:
 def _card(settings: Settings, run: Run, found: dict) -> str:
     from ..models import repository
 
+    labels = [_escaped(label) for label in run.task.labels]
     matrix = "\n".join(
         f"| {label} | " + " | ".join(map(str, row)) + " |"
-        for label, row in zip(run.task.labels, found["confusion"], strict=True)
+        for label, row in zip(labels, found["confusion"], strict=True)
     )
     return f"""# Model card
 
-A text classifier: {", ".join(run.task.labels)}.
+A text classifier: {", ".join(labels)}.
 
 | | |
 |---|---|
@@ -101,8 +103,8 @@ A text classifier: {", ".join(run.task.labels)}.
 
 Rows are the truth, columns the answers, on the test split:
 
-| | {" | ".join(run.task.labels)} |
-|---|{"---|" * len(run.task.labels)}
+| | {" | ".join(labels)} |
+|---|{"---|" * len(labels)}
 {matrix}
 
 ![Loss per update](loss.png)
@@ -119,3 +121,9 @@ probabilities were not calibrated.
 
 SHA-256 of the data files: {", ".join(f"`{d}`" for d in dict.fromkeys(settings.digests.values()))}
 """
+
+
+def _escaped(label: str) -> str:
+    """A label that is only text in Markdown: no markup, no cell's border, no control character."""
+    printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in label)
+    return html.escape(printable, quote=False).replace("|", "&#124;")

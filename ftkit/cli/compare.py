@@ -116,7 +116,8 @@ def _chosen(given: argparse.Namespace) -> tuple[Settings, list[str]]:
 def _keep_record(out: Path, chosen: Settings, task) -> None:
     """Write what decides a row into the folder, or refuse a folder whose rows other settings decided."""
     now = asdict(chosen) | asdict(chosen.train)
-    for name in ("train", "digests", "validation", "test"):
+    # every strategy has its own rate and options, every row its seed
+    for name in ("train", "digests", "validation", "test", "strategy", "options", "labels", "lr", "seed"):
         del now[name]
     now["data"] = {split: getattr(task, split).file.sha256 for split in ("train", "validation", "test")}
     now = json.loads(json.dumps(now))

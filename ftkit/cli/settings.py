@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from ..records import TrainConfig, setting
@@ -65,10 +65,18 @@ def add_options(parser: argparse.ArgumentParser, *, names: tuple[str, ...] | Non
 
 
 def strategy_options() -> dict[str, dict[str, tuple[type, Field]]]:
-    """{option: {strategy: (its record, its field)}}; what training has too is named with its strategy."""
+    """{option: {strategy: (its record, its field)}}.
+
+    What training has too, or another strategy with another type, is named with its strategy.
+    """
     from ..strategies import STRATEGIES
 
     taken = {one.name for record in (Settings, TrainConfig) for one in fields(record)}
+    types_of: dict[str, set[str]] = {}
+    for record in STRATEGIES.values():
+        for one in fields(record):
+            types_of.setdefault(one.name, set()).add(str(one.type))
+    taken |= {name for name, kinds in types_of.items() if len(kinds) > 1}
     options: dict[str, dict[str, tuple[type, Field]]] = {}
     for name, record in STRATEGIES.items():
         for one in fields(record):
@@ -105,7 +113,7 @@ def settings(values: dict) -> Settings:
     train = {one.name: values[one.name] for one in fields(TrainConfig) if one.name in values}
     return Settings(
         **{key: value for key, value in values.items() if key in own},
-        options=options,
+        options=asdict(strategy_named(name)(**options)),  # all, so that a later default changes no old run
         train=TrainConfig(**{"lr": USUAL_LR[name]} | train),
     )
 
@@ -120,15 +128,39 @@ def load(folder: Path) -> Settings:
         )
     try:
         saved = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        unknown = set(saved) - {one.name for one in fields(Settings)}
-        unknown |= set(saved["train"]) - {one.name for one in fields(TrainConfig)}
-        if unknown:
-            raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
-        train = TrainConfig(**saved["train"])
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["options"].items()}
-        return Settings(**saved | {"labels": tuple(saved["labels"]), "train": train, "options": options})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        values = {"train": {}} | _read(Settings, saved)
+        chosen = Settings(**values | {"train": TrainConfig(**_read(TrainConfig, values["train"]))})
+        return replace(chosen, options=_read(strategy_named(chosen.strategy), chosen.options))
+    except ValueError as error:
         raise ValueError(f"{folder / RECORD}: not readable ({error}); restore it or train again") from None
+
+
+def _read(record: type, saved: object) -> dict:
+    """Fields of a record as JSON has them. Raises ValueError that lists unknown ones and wrong types."""
+    if not isinstance(saved, dict):
+        raise ValueError(f"expected an object with settings, got {saved!r}")
+    hints = typing.get_type_hints(record)
+    faults = [f"unknown setting {name}" for name in saved if name not in hints]
+    for name in hints.keys() & saved.keys():
+        if not _fits(saved[name], hints[name]):
+            faults.append(f"{name} cannot be {saved[name]!r}")
+    if faults:
+        raise ValueError("; ".join(sorted(faults)))
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+
+
+def _fits(value: object, hint) -> bool:
+    """Whether a value from JSON can stand in a field of this type."""
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, one) for one in typing.get_args(hint))
+    kind = typing.get_origin(hint) or hint
+    if kind is tuple:
+        return isinstance(value, list) and all(_fits(one, typing.get_args(hint)[0]) for one in value)
+    if kind is dict or hint is TrainConfig:
+        return isinstance(value, dict)
+    if kind is bool or not isinstance(value, bool):
+        return isinstance(value, (int, float) if kind is float else kind)
+    return False
 
 
 def store(settings: Settings, folder: Path) -> None:
@@ -140,9 +172,15 @@ def store(settings: Settings, folder: Path) -> None:
 
 def differences(saved: Settings, values: dict) -> Iterator[str]:
     """What was given now and is otherwise in the saved run."""
-    flat = asdict(saved) | asdict(saved.train) | saved.options
+    flat, options = asdict(saved) | asdict(saved.train), strategy_options()
     for name, value in values.items():
-        kept = flat.get(name.removeprefix(f"{saved.strategy}_") if name not in flat else name)
+        if name not in options:
+            kept = flat[name]
+        elif saved.strategy in options[name]:
+            kept = saved.options.get(options[name][saved.strategy][1].name)
+        else:
+            yield f"{saved.strategy}, which has no {name}"
+            continue
         if kept != value:
             yield f"{name} {kept!r}, not {value!r}"
 
@@ -160,10 +198,16 @@ def _type(record: type, one: Field):
     """What turns an option's text into its value."""
     hint = typing.get_type_hints(record)[one.name]
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    kinds = [kind for kind in kinds if kind is not type(None)]
-    if typing.get_origin(kinds[0]) is tuple:
+    kind = next(one for one in kinds if one is not type(None))
+    if typing.get_origin(kind) is tuple:
         return lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
-    return kinds[0]
+    if type(None) not in kinds or kind is str:
+        return kind
+
+    def number_or_none(text: str):
+        return None if text.lower() == "none" else kind(text)
+
+    return number_or_none
 
 
 def _default(one: Field):

@@ -1,5 +1,6 @@
 """The command line, run in this process where that is enough and as a user's process where it is not."""
 
+import argparse
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from ftkit.cli import main, settings
+from ftkit.cli import card, main, settings
 from ftkit.strategies import STRATEGIES, USUAL_LR
 
 GOOD, BAD = (
@@ -132,7 +133,7 @@ def test_resume_with_another_setting_or_other_data_is_refused(data, tiny, tmp_pa
     capsys.readouterr()
     assert main(finetune(data, tiny, tmp_path / "a", "--epochs", "5", "--rank", "2", "--resume")) == 2
     said = one_line(capsys)
-    assert "epochs 1, not 5" in said and "rank None, not 2" in said
+    assert "epochs 1, not 5" in said and "rank 8, not 2" in said
     with open(data, "a", encoding="utf-8") as file:
         file.write("one more good row,positive\n")
     assert main(["finetune", "--resume", "--out", str(tmp_path / "a")]) == 2
@@ -390,18 +391,17 @@ def test_every_strategy_takes_its_own_options_and_no_others():
         "size": 5,
         "decay": 0.5,
         "gradual_epochs": 2,
-        "start": "random",
+        "prompt_tuning_start": "random",
+        "gated_start": 0.25,
         "cache": True,
     }
     options = settings.strategy_options()
     for name in STRATEGIES:
-        own = {
-            option: value for option, value in given.items() if name in options[option] and option != "start"
-        }
+        own = {option: value for option, value in given.items() if name in options[option]}
         recipe = settings.settings(own | {"strategy": name}).recipe()
         for option, value in own.items():
             assert getattr(recipe, options[option][name][1].name) == value
-        for option in set(given) - set(own) - {"start"}:
+        for option in set(given) - set(own):
             with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} is for .*, not for {name}"):
                 settings.settings({option: given[option], "strategy": name})
 
@@ -420,5 +420,58 @@ def test_a_run_folder_that_is_older_than_a_setting_has_the_settings_default(tmp_
     file.write_text(json.dumps(saved))
     assert settings.load(tmp_path / "run") == settings.settings({"data": "a.csv"})
     file.write_text(json.dumps(saved | {"colour": "red"}))
-    with pytest.raises(ValueError, match="unknown settings colour"):
+    with pytest.raises(ValueError, match="unknown setting colour"):
         settings.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train": {"epochs": "3"}}, "epochs cannot be '3'"),
+        ({"options": {"colour": 1}}, "unknown setting colour"),
+        ({"train": 3}, "train cannot be 3"),
+        ({"lr": 0.001, "rank": 8}, "unknown setting lr; unknown setting rank"),  # as run.json was once
+    ],
+)
+def test_a_run_json_that_is_no_settings_record_is_one_line(change, words, tmp_path, capsys):
+    settings.store(settings.settings({}), tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert main(["predict", str(tmp_path / "run"), "a text"]) == 2
+    assert words in one_line(capsys)
+
+
+def test_a_run_folder_without_the_nested_records_has_their_defaults(tmp_path):
+    settings.store(settings.settings({}), tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert settings.load(tmp_path / "run") == settings.Settings()
+
+
+@pytest.mark.parametrize(
+    ("begun", "again", "expected"),
+    [
+        ({"strategy": "gradual", "gradual_epochs": 2, "epochs": 3}, {"epochs": 3, "gradual_epochs": 2}, []),
+        ({"strategy": "gradual", "epochs": 3}, {"gradual_epochs": 3}, ["gradual_epochs 1, not 3"]),
+        ({}, {"rank": 8}, []),
+        ({}, {"rank": 2}, ["rank 8, not 2"]),
+        ({}, {"length": 4}, ["lora, which has no length"]),
+    ],
+)
+def test_a_resumed_run_is_compared_option_by_option(begun, again, expected):
+    assert list(settings.differences(settings.settings(begun), again)) == expected
+
+
+def test_every_option_is_read_from_the_command_line_with_its_own_type():
+    parser = argparse.ArgumentParser()
+    settings.add_options(parser)
+    words = {"--clip": ("none", None), "--lr": ("0", 0.0), "--patience": ("none", None), "--rank": ("2", 2)}
+    words |= {"--prompt-tuning-start": ("random", "random"), "--gated-start": ("0.25", 0.25)}
+    words |= {"--targets": ("query,value", ("query", "value")), "--validation": ("none", "none")}
+    for option, (text, value) in words.items():
+        read = vars(parser.parse_args([option, text]))
+        assert read == {option.removeprefix("--").replace("-", "_"): value}
+    assert vars(parser.parse_args([])) == {}
+
+
+def test_a_label_is_only_text_in_the_model_card():
+    assert card._escaped("a|b <b>x\x1b[31m") == "a&#124;b &lt;b&gt;x\\x1b[31m"
