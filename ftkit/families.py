@@ -136,6 +136,7 @@ FAMILIES = {  # by the model_type of transformers' configurations
         "mixer.out_proj",
         decoder=True,
         positions="",
+        unpacked=("dt_proj",),  # its few inputs are fewer than a block of 4-bit numbers
         no_prefix="it has no attention, so there are no keys and values",
     ),
     "bart": BART,
