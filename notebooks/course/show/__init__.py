@@ -19,7 +19,7 @@ style.use()
 
 
 def __getattr__(name: str):
-    """The pictures of one notebook, `show.n18`, and those of the list of contents, when they are asked for."""
+    """The pictures of one notebook, `show.n18`, and those of the contents, when they are asked for."""
     if re.fullmatch(r"n\d\d[a-z]?|contents", name):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"course.show has no {name!r}")
