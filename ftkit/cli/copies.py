@@ -76,7 +76,7 @@ def _changed(place: Path, original: dict) -> bool:
 
 
 def _put_aside(place: Path) -> str:
-    """Rename the learner's notebook and return its new name; delete it where nothing in it is the learner's."""
+    """Rename the learner's notebook and return its new name; delete a copy that was never worked in."""
     try:
         own = _read(place)
         untouched = digest(own) == own["metadata"]["ftkit"][KEY] and not any(
@@ -122,5 +122,7 @@ def _read(file: Path) -> dict:
 def _write(place: Path, notebook: dict) -> None:
     """Under its name only when it is whole."""
     draft = place.with_name(f".{place.name}.draft")
-    draft.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    draft.write_text(
+        json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+    )
     draft.rename(place)

@@ -15,7 +15,9 @@ from .copies import Copies, copies
 HELP = "open the course in JupyterLab, on copies of your own"
 FIRST = "00_start_here.ipynb"
 STARTUP = Path("course", "startup.py")  # what a kernel says of a stop and of a restart
-DEFAULTS = Path("course", "jupyter")  # of JupyterLab's settings, below the reader's own: no question about news
+DEFAULTS = Path(
+    "course", "jupyter"
+)  # of JupyterLab's settings, below the reader's own: no question about news
 # JupyterLab keeps which tabs and panels are open in such a file; this one is called "default"
 LAYOUT = Path(".lab", "default-37a8.jupyterlab-workspace")
 FOLDED = {
@@ -45,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make the copies, then become JupyterLab, serving the repository on the loopback address, with a token."""
+    """Make the copies, then become JupyterLab, on the loopback address, behind a token."""
     from ..scales import data_folder
 
     notebooks = data_folder().parent / "notebooks"
@@ -75,8 +77,8 @@ def report(done: Copies, *, asked: bool) -> list[str]:
     lines = []
     if done.made:
         lines.append(
-            f"{_notebooks(len(done.made))} copied without outputs to notebooks/{done.folder.name}: work there, the "
-            "course's own stay as they are"
+            f"{_notebooks(len(done.made))} copied without outputs to notebooks/{done.folder.name}: work there, "
+            "the course's own stay as they are"
         )
     for stem, kept in done.renewed:
         lines.append(f"{stem} is a new copy; {f'yours is kept as {kept}' if kept else 'yours was untouched'}")

@@ -1,6 +1,7 @@
 """What a notebook's kernel says of a stop and of a missing name: a line with what to do.
 
-`setup()` registers it. A kernel that `ftkit lab` starts has it from the beginning (startup.py), after a restart too.
+`setup()` registers it. A kernel that `ftkit lab` starts has it from the beginning (startup.py), so that it
+answers after a restart too, when the set-up cell has not run.
 """
 
 from __future__ import annotations
@@ -17,15 +18,22 @@ def listen(shell) -> None:
 
 
 def answer(shell, kind, error, trace, tb_offset=None) -> list[str]:
-    """Show a stop as one line without a traceback, and below a NameError's traceback what it may come from."""
+    """Show a stop as one line without a traceback, and below a NameError's traceback what to do."""
     if issubclass(kind, KeyboardInterrupt):
         shown = [stopped(trace)]
     else:
         shown = shell.InteractiveTB.structured_traceback(kind, error, trace, tb_offset=tb_offset)
-        if trace is not None and trace.tb_next is not None and trace.tb_next.tb_next is None:  # in the cell itself
+        if kind is NameError and innermost(trace).f_globals is shell.user_ns:  # not inside a library
             shown = [*shown, "", ABOVE if SET_UP in shell.user_ns else RESTARTED]
     shell._showtraceback(kind, error, shown)
     return shown
+
+
+def innermost(trace):
+    """The frame in which the error was raised."""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame
 
 
 def stopped(trace) -> str:
