@@ -100,7 +100,7 @@ def _named(number: str, originals: dict) -> str:
     """The notebook that a learner means by "18", "2", "02b" or "18_lora"."""
     asked = Path(number).name.removesuffix(".ipynb")
     digits, letters = re.match(r"(\d*)(.*)", asked).groups()
-    wanted = f"{digits.zfill(2)}{letters}"
+    wanted = f"{digits.zfill(2)}{letters}" if digits else ""
     for stem in originals:
         if wanted in (stem, stem.split("_")[0]):
             return stem

@@ -77,8 +77,8 @@ def report(done: Copies, *, asked: bool) -> list[str]:
     lines = []
     if done.made:
         lines.append(
-            f"{_notebooks(len(done.made))} copied without outputs to notebooks/{done.folder.name}: work there, "
-            "the course's own stay as they are"
+            f"{_notebooks(len(done.made))} copied without outputs to notebooks/{done.folder.name}: work "
+            "there, the course's own stay as they are"
         )
     for stem, kept in done.renewed:
         lines.append(f"{stem} is a new copy; {f'yours is kept as {kept}' if kept else 'yours was untouched'}")

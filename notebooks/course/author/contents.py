@@ -159,8 +159,8 @@ def readme(text: str, found: Sequence[Entry], *, address: str) -> str:
         text, times = between.subn(lambda _, part=part: part + "\n", text)
         if times != 1:
             raise ValueError(
-                f"README.md: expected the lines <!-- {name} --> and <!-- /{name} --> once, found them {times} "
-                "times; restore them"
+                f"README.md: expected the lines <!-- {name} --> and <!-- /{name} --> once, found "
+                f"them {times} times; restore them"
             )
     return text
 

@@ -10,9 +10,10 @@ from ..author.contents import PATHS, along, entries
 from ..author.notebook import notebooks, root
 from .figures import figure
 
-ROW = 0.48  # inches from one row to the next
-STEP = 0.44  # inches from one dot to the next
-LEFT = 2.95  # inches for a row's name
+ROW = 0.42  # inches from one row to the next
+DOT = 0.46  # inches that a dot takes, and each letter of what stands beside it:
+LETTER = 0.095
+LEFT = 2.9  # inches for a row's name
 
 
 def map() -> None:
@@ -26,8 +27,8 @@ def map() -> None:
             short=short,
             day=day,
         ),
-        "What each notebook opens: after the one that a row names, those to its right can be read. “+ 07” "
-        "below a number: that one is needed as well. Squares: the path for an afternoon. Blue circles: what "
+        "What each notebook opens: after the one that a row names, those to its right can be read. “+07” "
+        "behind a number: that one is needed as well. Squares: the path for an afternoon. Blue circles: what "
         "the path for a day adds.",
     )
 
@@ -35,34 +36,26 @@ def map() -> None:
 def draw(needs: Mapping[str, Sequence[str]], *, titles: Mapping[str, str], short: set[str], day: set[str]):
     """The figure. `needs` maps a notebook's number to the numbers of those to read before it."""
     direct = reduced(needs)
-    opens = opened(direct)
-    lines = [(parent, part) for parent, ones in opens.items() for part in parts(ones)]
+    lines = []  # (the notebook that opens, or "" where its line goes on; [(opened, what else that needs)])
+    for parent, ones in opened(direct).items():
+        items = [(one, "".join(f" +{more}" for more in direct[one] if more != parent)) for one in ones]
+        lines += [(parent if k == 0 else "", part) for k, part in enumerate(parts(items))]
     fig = empty(ROW * len(lines))
     ax = fig.subplots()
-    named = None
-    for row, (parent, ones) in enumerate(lines):
-        first = LEFT + STEP * 0.75
-        if parent != named:
+    for row, (parent, items) in enumerate(lines):
+        x = LEFT + DOT / 2
+        if parent:
             dot(ax, 0.2, row, parent, short=short, day=day)
             ax.text(0.45, row, shortened(titles[parent]), ha="left", va="center")
-        named = parent
-        ax.plot([LEFT, first + STEP * (len(ones) - 1)], [row, row], "-", color=QUIET, linewidth=1, zorder=0)
-        for place, number in enumerate(ones):
-            x = first + STEP * place
+            ax.plot([LEFT - 0.15, x], [row, row], "-", color=QUIET, linewidth=1, zorder=0)
+        for number, others in items:
             dot(ax, x, row, number, short=short, day=day)
-            others = [one for one in direct[number] if one != parent]
-            if others:
-                ax.text(
-                    x,
-                    row + 0.46,
-                    f"+ {', '.join(others)}",
-                    ha="center",
-                    va="center",
-                    fontsize=10,
-                    color=QUIET,
-                )
+            ax.text(x + 0.2, row, others.strip(), ha="left", va="center", color=QUIET)
+            x += DOT + LETTER * len(others)
     ax.set_xlim(0, WIDTH)
-    ax.set_ylim(len(lines) - 0.4, -0.5)
+    ax.set_ylim(len(lines) - 0.5, -0.5)
+    ax.set_xticks([])
+    ax.set_yticks([])
     ax.axis("off")
     return fig
 
@@ -74,19 +67,27 @@ def dot(ax, x: float, y: float, number: str, *, short: set[str], day: set[str]) 
         colour = RAMP[1]
     if number in short:
         shape, colour, ink = "s", PALETTE[0], "white"
-    ax.plot(x, y, shape, markersize=21, markerfacecolor=colour, markeredgecolor=QUIET, clip_on=False)
-    ax.text(x, y, number, color=ink, ha="center", va="center", fontsize=10)
+    ax.plot(x, y, shape, markersize=25, markerfacecolor=colour, markeredgecolor=QUIET, clip_on=False)
+    ax.text(x, y, number, color=ink, ha="center", va="center")
 
 
 def shortened(title: str) -> str:
     """What of a title fits before the dots."""
-    return title if len(title) <= 28 else title[:27].rstrip() + "…"
+    return title if len(title) <= 26 else title[:25].rstrip() + "…"
 
 
-def parts(ones: Sequence[str]) -> list[list[str]]:
+def parts(items: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
     """As many lines as the dots need."""
-    most = int((WIDTH - LEFT - STEP * 0.5) / STEP)
-    return [list(ones[k : k + most]) for k in range(0, len(ones), most)]
+    found: list[list[tuple[str, str]]] = [[]]
+    room = WIDTH - LEFT
+    for number, others in items:
+        wide = DOT + LETTER * len(others)
+        if wide > room and found[-1]:
+            found.append([])
+            room = WIDTH - LEFT
+        found[-1].append((number, others))
+        room -= wide
+    return found
 
 
 def reduced(needs: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
