@@ -167,9 +167,10 @@ def readme(text: str, found: Sequence[Entry], *, address: str) -> str:
 
 def refresh(root: Path) -> list[str]:
     """Write the contents into README.md and into notebook 00; the names of the files that changed."""
-    files = notebooks(root)
-    found, changed = entries(files), []
     place = root / "README.md"
+    if not place.is_file():
+        return []
+    found, changed = entries(notebooks(root)), []
     before = place.read_text(encoding="utf-8")
     after = readme(before, found, address=address(root))
     if after != before:
