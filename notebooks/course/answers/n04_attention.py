@@ -1,4 +1,4 @@
-"""The exercises of notebook 04: attention, the mask, attention without nan, heads out of one product, the count."""
+"""The exercises of notebook 04: attention, the mask, attention without nan, heads, the count."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ def _divided_late(query, key, value):
     return (query @ key.transpose(-1, -2)).softmax(-1) / math.sqrt(query.shape[-1]) @ value
 
 
-@wrong(
-    "softmax(1) is the last dimension of a matrix, but not of a batch; count from the back: softmax(-1)"
-)
+@wrong("softmax(1) is the last dimension of a matrix, but not of a batch; count from the back: softmax(-1)")
 def _from_the_front(query, key, value):
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
     return scores.softmax(1) @ value
@@ -118,8 +116,8 @@ def _mean(query, key, value):
 
 
 @wrong(
-    "the places are right, but the mask consists of whole numbers; a mask that says which keys may be read is "
-    "bool: compare with < and join with &"
+    "the places are right, but the mask consists of whole numbers; a mask that says which keys may be "
+    "read is bool: compare with < and join with &"
 )
 def _whole_numbers(lengths, tokens, causal):
     return visible(lengths, tokens, causal).long()
@@ -351,7 +349,9 @@ def _drawn(draw: torch.Generator, shape: tuple[int, ...]) -> tuple[Tensor, Tenso
 
 def _plain() -> list[tuple]:
     draw = torch.Generator().manual_seed(4)
-    return [_drawn(draw, shape) for shape in ((3, 3, 5, 2), (4, 6, 8, 3), (2, 5, 5, 9, 9), (2, 3, 3, 7, 4, 6))]
+    return [
+        _drawn(draw, shape) for shape in ((3, 3, 5, 2), (4, 6, 8, 3), (2, 5, 5, 9, 9), (2, 3, 3, 7, 4, 6))
+    ]
 
 
 def _attending() -> list[tuple]:
@@ -390,7 +390,8 @@ EXERCISES = (
         hints=(
             "Which of the three lines above counts dimensions from the front, or knows that d is 4?",
             "keys.T turns a matrix; with a batch in front, transpose(-1, -2) turns the last two dimensions.",
-            "scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]); then softmax(-1); then @ value.",
+            "scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]); then softmax(-1), then "
+            "@ value.",
         ),
         wrong=(
             _not_divided,

@@ -48,7 +48,9 @@ def products(parts: Mapping[str, tuple], words: Sequence[str]):
         for i, row in enumerate(numbers):
             for j, v in enumerate(row):
                 ink = ink_on(ramp()(v / high))
-                ax.text(j, i, f"{v:.3g}" if v == round(v) else f"{v:.2f}", ha="center", va="center", color=ink)
+                ax.text(
+                    j, i, f"{v:.3g}" if v == round(v) else f"{v:.2f}", ha="center", va="center", color=ink
+                )
         ax.set_title(name)
         ax.set_xlabel(note, fontsize=11)
         rows = len(numbers) == len(words) and "ᵀ" not in name
@@ -60,7 +62,9 @@ def products(parts: Mapping[str, tuple], words: Sequence[str]):
     return fig
 
 
-def scaling(widths: Sequence[int], spread: Mapping[str, Sequence[float]], slope: Mapping[str, Sequence[float]]):
+def scaling(
+    widths: Sequence[int], spread: Mapping[str, Sequence[float]], slope: Mapping[str, Sequence[float]]
+):
     """Spread of the scores and slope of softmax over the width of a head, both on log scales."""
     fig = empty(3.3)
     left, right = fig.subplots(1, 2)
@@ -140,7 +144,12 @@ def places(shares: Mapping[str, object], alike: Mapping[str, float]):
     return fig
 
 
-def cost(lengths: Sequence[int], operations: Mapping[str, Sequence[float]], seconds: Mapping[str, Sequence[float]], equal: int):
+def cost(
+    lengths: Sequence[int],
+    operations: Mapping[str, Sequence[float]],
+    seconds: Mapping[str, Sequence[float]],
+    equal: int,
+):
     """Operations by formula and measured milliseconds over the length, both on log scales."""
     fig = empty(3.5)
     left, right = fig.subplots(1, 2)
@@ -152,7 +161,9 @@ def cost(lengths: Sequence[int], operations: Mapping[str, Sequence[float]], seco
         ax.minorticks_off()
         ax.margins(0.07, 0.07)
         ax.axvline(equal, color=QUIET, linewidth=1.2, linestyle=":")
-        ax.annotate("n = 2d", (equal, 0.02), (5, 0), textcoords="offset points", xycoords=("data", "axes fraction"))
+        ax.annotate(
+            "n = 2d", (equal, 0.02), (5, 0), textcoords="offset points", xycoords=("data", "axes fraction")
+        )
         ax.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0))
     return fig
 
