@@ -19,21 +19,17 @@ def mixture(values: Mapping[str, Sequence[float]], outputs: Mapping[str, Sequenc
     ax = fig.subplots()
     corners = [list(map(float, point)) for point in values.values()]
     ax.fill(*zip(*corners, strict=True), facecolor="#f1f5f9", edgecolor=QUIET, linewidth=1.2)
-    middle = [sum(c) / len(corners) for c in zip(*corners, strict=True)]
     for name, (x, y) in zip(values, corners, strict=True):
         ax.plot(x, y, "o", color=INK, markersize=7)
-        right, up = x >= middle[0], y >= middle[1]
-        ax.annotate(
-            f"value of {name}", (x, y), (9 if right else -9, 7 if up else -7), textcoords="offset points",
-            ha="left" if right else "right", va="center",
-        )  # fmt: skip
+        ax.annotate(f"value of {name}", (x, y), (11, 4), textcoords="offset points")
     points = [list(map(float, point)) for point in outputs.values()]
     ax.plot(*zip(*points, strict=True), "-", color=PALETTE[1], linewidth=1.5)
     for (name, (x, y)), mark in zip(zip(outputs, points, strict=True), "s^Dv", strict=False):
         ax.plot(x, y, mark, color=PALETTE[1], markersize=9, label=name, linestyle="")
     ax.legend(title="query multiplied by", loc="center left", bbox_to_anchor=(1.02, 0.5))
     ax.set(xlabel="first number", ylabel="second number", aspect="equal")
-    ax.margins(0.35, 0.14)
+    ax.set_xlim(min(x for x, _ in corners) - 0.4, max(x for x, _ in corners) + 2.2)
+    ax.margins(y=0.14)
     return fig
 
 
@@ -99,11 +95,13 @@ def heat(ax, weights, title: str, words: Sequence[str] | None = None):
 
 def maps(found: Mapping[str, object], words: Sequence[str]):
     """Several maps of weights over the same words, side by side: rows read, columns are read."""
-    fig = empty(3.0 if len(words) > 7 else 2.5)
-    axes = fig.subplots(1, len(found), sharey=True)
-    for ax, (name, weights) in zip(axes, found.items(), strict=True):
+    large = len(words) > 7  # then two rows, so that no word stands on another
+    fig = empty(6.6 if large else 2.5)
+    shape = (math.ceil(len(found) / 2), 2) if large else (1, len(found))
+    axes = fig.subplots(*shape, sharex=True, sharey=True)
+    for ax, (name, weights) in zip(axes.flat, found.items(), strict=True):
         drawn = heat(ax, weights, name, words)
-    fig.colorbar(drawn, ax=axes, shrink=0.75, label="weight")
+    fig.colorbar(drawn, ax=axes, shrink=0.5 if large else 0.75, label="weight")
     return fig
 
 
@@ -113,9 +111,9 @@ def cheat(losses: Mapping[str, Sequence[float]], floor: float, moved: Mapping[st
     left, *others = fig.subplots(1, 1 + len(moved), width_ratios=(1.7, *[1] * len(moved)))
     for place, ((name, heights), dash) in enumerate(zip(losses.items(), ("-", "--"), strict=True)):
         left.plot(heights, dash, color=PALETTE[place], label=name)
-    left.axhline(floor, color=QUIET, linewidth=1.2, linestyle=":", label="guessing")
+    left.axhline(floor, color=INK, linewidth=1.2, linestyle=":", label="guessing", zorder=3)
     left.set(xlabel="update", ylabel="loss (nats)", ylim=(0, 3.4))
-    left.legend(loc="lower left", bbox_to_anchor=(-0.05, 1.0), ncols=1)
+    left.legend(loc="center right")
     for ax, (name, found) in zip(others, moved.items(), strict=True):
         numbers = found / found.max()
         size = range(len(numbers))
@@ -127,33 +125,12 @@ def cheat(losses: Mapping[str, Sequence[float]], floor: float, moved: Mapping[st
     return fig
 
 
-def places(shares: Mapping[str, object], alike: Mapping[str, float]):
-    """Mean weight of every head on each kind of place: one panel per place, layers up, heads across."""
-    fig = empty(4.4)
-    axes = fig.subplots(2, 2, sharex=True, sharey=True)
-    for ax, (place, share) in zip(axes.flat, shares.items(), strict=True):
-        layers, heads = share.shape
-        drawn = ax.imshow(share.tolist(), cmap=ramp(), vmin=0, vmax=1, aspect="auto", origin="lower")
-        ax.set_title(f"{place} (uniform: {alike[place]:.2f})", fontsize=11)
-        ax.set_xticks(range(heads), range(heads), fontsize=10)
-        ax.set_yticks(range(layers), range(layers), fontsize=10)
-        ax.tick_params(length=0)
-    fig.supxlabel("head")
-    fig.supylabel("layer")
-    fig.colorbar(drawn, ax=axes, shrink=0.7, label="mean weight")
-    return fig
-
-
-def cost(
-    lengths: Sequence[int],
-    operations: Mapping[str, Sequence[float]],
-    seconds: Mapping[str, Sequence[float]],
-    equal: int,
-):
-    """Operations by formula and measured milliseconds over the length, both on log scales."""
-    fig = empty(3.5)
+def cost(lengths: Sequence[int], operations: Mapping, milliseconds: Mapping, *, equal: int):
+    """Operations by formula and measured time over the length, a list of numbers for each name; log scales."""
+    fig = empty(3.9)
     left, right = fig.subplots(1, 2)
-    for ax, series, label in ((left, operations, "operations (billions)"), (right, seconds, "milliseconds")):
+    panels = ((left, operations, "operations (billions)"), (right, milliseconds, "milliseconds"))
+    for ax, series, label in panels:
         for place, ((name, heights), mark) in enumerate(zip(series.items(), MARKS, strict=False)):
             ax.plot(lengths, heights, mark, color=PALETTE[place], label=name)
         ax.set(xscale="log", yscale="log", xlabel="tokens n (log scale)", ylabel=f"{label}, log scale")
@@ -161,9 +138,8 @@ def cost(
         ax.minorticks_off()
         ax.margins(0.07, 0.07)
         ax.axvline(equal, color=QUIET, linewidth=1.2, linestyle=":")
-        ax.annotate(
-            "n = 2d", (equal, 0.02), (5, 0), textcoords="offset points", xycoords=("data", "axes fraction")
-        )
+        foot = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        ax.annotate("n = 2d", (equal, 0.02), (5, 0), **foot)
         ax.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0))
     return fig
 
@@ -185,7 +161,7 @@ def sentence_maps(read: Callable, text: str, layer: tuple[int, int], head: tuple
     def draw(_=None) -> None:
         words, weights = read(field.value)
         place, number = (control.value for control in controls)
-        fig = empty(5.2)
+        fig = empty(max(4.0, 1.6 + 0.2 * len(words)))
         ax = fig.subplots()
         drawn = heat(ax, weights[place, number], f"layer {place}, head {number}", words)
         fig.colorbar(drawn, ax=ax, shrink=0.7, label="weight")
