@@ -91,6 +91,15 @@ def _from_the_front(query, key, value):
     return scores.softmax(1) @ value
 
 
+@wrong(
+    "key.T turns all dimensions round; where a batch stands in front, turn the last two alone: "
+    "key.transpose(-1, -2)"
+)
+def _all_turned(query, key, value):
+    scores = query @ key.permute(*reversed(range(key.dim()))) / math.sqrt(query.shape[-1])
+    return scores.softmax(-1) @ value
+
+
 @wrong("you took softmax along the queries; the weights of one query add up to 1: softmax(-1)")
 def _along_queries(query, key, value):
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
@@ -113,19 +122,6 @@ def _mean(query, key, value):
 
 
 # 04.2
-
-
-@wrong(
-    "the places are right, but the mask consists of whole numbers; a mask that says which keys may be "
-    "read is bool: compare with < and join with &"
-)
-def _whole_numbers(lengths, tokens, causal):
-    return visible(lengths, tokens, causal).long()
-
-
-@wrong("the places are right, but the mask is of floats, which attention adds to the scores; make it bool")
-def _floats(lengths, tokens, causal):
-    return visible(lengths, tokens, causal).float()
 
 
 @wrong("this is the mask that is added, 0 and -inf; the exercise asks for True and False")
@@ -402,6 +398,7 @@ EXERCISES = (
             _by_two,
             _divided_late,
             _from_the_front,
+            _all_turned,
             _along_queries,
             _without_softmax,
             _weights_alone,
@@ -421,8 +418,6 @@ EXERCISES = (
             "Both must hold: &.",
         ),
         wrong=(
-            _whole_numbers,
-            _floats,
             _added,
             _padding_hidden,
             _future_alone,
@@ -434,7 +429,7 @@ EXERCISES = (
             _without_heads,
             _one_row,
         ),
-        exact=True,
+        exact=True,  # a mask of whole numbers would be added, or turned round by ~ into -1 and -2
     ),
     Exercise(
         number="04.3",

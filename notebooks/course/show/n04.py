@@ -126,7 +126,7 @@ def cheat(losses: Mapping[str, Sequence[float]], floor: float, moved: Mapping[st
 
 
 def cost(lengths: Sequence[int], operations: Mapping, milliseconds: Mapping, *, equal: int):
-    """Operations by formula and measured time over the length, a list of numbers for each name; log scales."""
+    """Operations by formula and measured time over the length; a list of numbers for each name."""
     fig = empty(3.9)
     left, right = fig.subplots(1, 2)
     panels = ((left, operations, "operations (billions)"), (right, milliseconds, "milliseconds"))
