@@ -15,9 +15,9 @@ from types import CodeType
 from typing import Any
 
 from .compare import difference, shown
-from .forms import Form, as_form, form_of, one_form
+from .forms import Form, as_form, convert, form_of, one_form
 from .progress import remember
-from .records import Exercise
+from .records import Exercise, call
 
 ANSWERS = Path(__file__).parent / "answers"
 REFERENCE = "the cells below use the reference solution"
@@ -81,7 +81,8 @@ def check(number: str, answer: Callable) -> Callable:
 def examine(exercise: Exercise, answer: Callable) -> Verdict:
     """The verdict on an answer, without printing or remembering anything."""
     expected, expected_forms = outcomes(exercise, exercise.reference)
-    given, forms = outcomes(exercise, answer)
+    wanted = one_form(expected_forms)
+    given, forms = outcomes(exercise, answer, form=None if exercise.use is call else wanted)
     if not any(o.raised or _has_value(o) for o in given):
         if _is_stub(answer) or any(o.value is ... for o in given):
             return Verdict("⏳", f'not attempted yet; hint("{exercise.number}") helps; {REFERENCE}')
@@ -95,7 +96,7 @@ def examine(exercise: Exercise, answer: Callable) -> Verdict:
     if forbidden and answer is not exercise.reference:
         written = f"written with {', '.join(forbidden)}; do it without"
         return Verdict("✗", f"the values are right, and {written}; {REFERENCE}")
-    wanted, has = one_form(expected_forms), one_form(forms)
+    has = one_form(forms)
     if exercise.exact and has != wanted:
         types = f"expected {wanted}, got {has}: here the type counts"
         return Verdict("✗", f"the values are right; {types}; {REFERENCE}")
@@ -110,14 +111,22 @@ def case(number: str, place: int) -> tuple:
     return cases[place - 1]
 
 
-def outcomes(exercise: Exercise, answer: Callable) -> tuple[list[Outcome], list[Form | None]]:
-    """(what the answer does on each case; the form of whatever it returned when it was called)."""
+def outcomes(
+    exercise: Exercise, answer: Callable, *, form: Form | None = None
+) -> tuple[list[Outcome], list[Form | None]]:
+    """(what the answer does on each case; the form of whatever it returned when it was called).
+
+    With `form` its results are converted before the exercise goes on with them, where they can be.
+    """
     forms: list[Form | None] = []
 
     def recorded(*arguments, **named):
         value = answer(*arguments, **named)
         forms.append(form_of(value))
-        return value
+        try:
+            return convert(value, form)
+        except (TypeError, ValueError, RuntimeError):  # not the same values in another form: a wrong answer
+            return value
 
     results = []
     for arguments in copy.deepcopy(exercise.cases()):

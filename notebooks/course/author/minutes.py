@@ -75,8 +75,10 @@ def _sections(cells: list[NotebookNode]) -> list[Section]:
     found = [{"title": "Opening"}]
     for cell in cells:
         if cell["cell_type"] == "markdown":
+            fenced = False  # a # there is a comment
             for part in cell["source"].splitlines():
-                if part.startswith("## "):
+                fenced ^= part.startswith("```")
+                if part.startswith("## ") and not fenced:
                     found.append({"title": part.removeprefix("## ").strip()})
                 words = 0 if part.startswith((LINE, "**Time and memory**")) else read_words(part)
                 _add(found[-1], words=words)

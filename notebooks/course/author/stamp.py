@@ -29,7 +29,7 @@ if "google.colab" in sys.modules:  # fetch the course and what Colab lacks
     lacking = ["-r", "../data/models.txt", "bitsandbytes>=0.48"]
     lacking += ["torchao==0.16.*"]  # with Colab's own PEFT raises
     subprocess.run([*install, *lacking, "-e", ".."], check=True)
-elif not os.path.isdir("course"):  # a working copy in notebooks/mine
+elif os.path.isdir("../course"):  # a working copy in notebooks/mine
     os.chdir("..")
     sys.path[:0] = [os.path.abspath(".")]
 
