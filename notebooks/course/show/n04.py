@@ -21,7 +21,8 @@ def mixture(values: Mapping[str, Sequence[float]], outputs: Mapping[str, Sequenc
     ax.fill(*zip(*corners, strict=True), facecolor="#f1f5f9", edgecolor=QUIET, linewidth=1.2)
     for name, (x, y) in zip(values, corners, strict=True):
         ax.plot(x, y, "o", color=INK, markersize=7)
-        ax.annotate(f"value of {name}", (x, y), (11, 4), textcoords="offset points")
+        lowest = y == min(other for _, other in corners)
+        ax.annotate(f"value of {name}", (x, y), (11, -12 if lowest else 4), textcoords="offset points")
     points = [list(map(float, point)) for point in outputs.values()]
     ax.plot(*zip(*points, strict=True), "-", color=PALETTE[1], linewidth=1.5)
     for (name, (x, y)), mark in zip(zip(outputs, points, strict=True), "s^Dv", strict=False):
@@ -139,7 +140,7 @@ def cost(lengths: Sequence[int], operations: Mapping, milliseconds: Mapping, *, 
         ax.margins(0.07, 0.07)
         ax.axvline(equal, color=QUIET, linewidth=1.2, linestyle=":")
         foot = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        ax.annotate("n = 2d", (equal, 0.02), (5, 0), **foot)
+        ax.annotate("n = 2d", (equal, 0.02), (-5, 0), ha="right", **foot)
         ax.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0))
     return fig
 
