@@ -312,7 +312,7 @@ EXERCISES = (
         hints=(
             "Which rows are terms? A target of -100 says: not this one.",
             "counted = targets != -100; z, y = logits[counted], targets[counted]",
-            "A row's loss is log-sum-exp minus the right logit, and z.gather(-1, y[:, None]) picks that logit.",
+            "A row's loss is log-sum-exp minus the right logit; z.gather(-1, y[:, None]) picks that logit.",
             "losses = z.logsumexp(-1) - z.gather(-1, y[:, None]).squeeze(-1)",
             "losses.sum() / counted.sum()",
         ),

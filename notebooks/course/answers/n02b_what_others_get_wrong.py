@@ -191,9 +191,9 @@ EXERCISES = (
             "soft_margin_loss",
         ),
         hints=(
-            "Which two things does the article's formula lack, so that it is small where the model is right?",
-            "One minus, in front of both terms: -(y ln p + (1 - y) ln (1 - p)), and the mean over all answers.",
-            "For a logit of 200 the sigmoid rounds to 1, and ln (1 - p) is -inf. What is 1 - p in terms of -z?",
+            "What does the article's formula lack, so that it is small where the model is right?",
+            "One minus before both terms: -(y ln p + (1 - y) ln (1 - p)), and the mean over all answers.",
+            "At a logit of 200 the sigmoid rounds to 1, and ln (1 - p) is -inf. What is 1 - p as a sigmoid?",
             "ln p is F.logsigmoid(z), and ln (1 - p) is F.logsigmoid(-z).",
             "-(y * F.logsigmoid(z) + (1 - y) * F.logsigmoid(-z)).mean()",
         ),

@@ -121,6 +121,7 @@ def pushes(words: Sequence[str], p: Sequence[float], y: Sequence[float]) -> None
     left.bar([i - 0.19 for i in places], p, 0.36, color=PALETTE[0], label="prediction p")
     left.bar([i + 0.19 for i in places], y, 0.36, color="white", edgecolor=INK, hatch="///", label="answer y")
     left.set_ylabel("probability")
+    left.set_xlim(-0.6, len(words) - 0.4)
     left.set_ylim(0, 1.05)
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     right.axhline(0, color=QUIET, linewidth=0.8)
@@ -243,6 +244,6 @@ def sure_and_wrong(paths: Mapping[str, Sequence[float]]) -> None:
     fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     figure(
         fig,
-        "Left: at z = \N{MINUS SIGN}8 (dotted) the model is sure and wrong; cross-entropy has a gradient of \N{MINUS SIGN}1 "
+        f"Left: at z = {MINUS}8 (dotted) the model is sure and wrong; cross-entropy has a slope of {MINUS}1 "
         "there, squared error has almost none. Right: only cross-entropy gets away.",
     )

@@ -23,15 +23,15 @@ def minus(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None
     for ax, height in ((left, math.log(2)), (right, 0.5)):
         ax.axhline(height, color=QUIET, linestyle=":", linewidth=1.4)
         ax.set_xlabel("update")
-    left.set_ylabel(f"{MINUS}ln p of the right answer (nats)")
+    left.set_ylabel(f"{MINUS}ln p of the right answer")
     left.set_ylim(0)
     right.set_ylabel("share of right answers")
     right.set_ylim(0, 1.03)
     fig.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     figure(
         fig,
-        "Dotted: guessing. With the minus, the right answer becomes probable. As printed, it becomes less and "
-        "less probable, without end, and the answers are no better than chance.",
+        "Dotted: guessing. With the minus, the right answer becomes probable. As printed, it becomes less "
+        "and less probable, without end, and the answers are no better than chance.",
     )
 
 
@@ -49,8 +49,8 @@ def brackets(chances: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
     fig.legend(handles, labels, loc="outside upper left", ncols=2)
     figure(
         fig,
-        "With brackets the wrong topics lose their probability, and then the right one gains. As printed, every "
-        "topic gets a probability near 1, right or wrong: the lines lie upon each other.",
+        "With brackets the wrong topics lose their probability, and then the right one gains. As printed, "
+        "every topic gets a probability near 1, right or wrong: the lines lie upon each other.",
     )
 
 
@@ -73,8 +73,8 @@ def after(rows: Mapping[str, Sequence[float]]) -> None:
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     figure(
         fig,
-        "What comes after cats, in the language and in three trained tables. As printed, the formula cannot tell "
-        "the frequent word from the rare one.",
+        "What comes after cats, in the language and in three trained tables. As printed, the formula cannot "
+        "tell the frequent word from the rare one.",
     )
 
 
@@ -91,6 +91,6 @@ def through_the_floor(shifted: Sequence[float], unshifted: Sequence[float], entr
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     figure(
         fig,
-        "With the shift the loss comes to rest on the entropy. Without it, the loss falls through the entropy "
-        "towards 0: the table copies the symbol that it has been given.",
+        "With the shift the loss comes to rest on the entropy. Without it, the loss falls through the "
+        "entropy towards 0: the table copies the symbol that it has been given.",
     )
