@@ -1,4 +1,4 @@
-"""Notebook 00: accuracy, the loss of one answer, the majority baseline, and how many numbers train."""
+"""Notebook 00: accuracy, the loss of one answer, and the majority baseline."""
 
 from __future__ import annotations
 
@@ -166,47 +166,6 @@ def majority_cases():
     ]
 
 
-def count_trainable(rows):  # a list of dicts: {"part": str, "numbers": int, "trains": bool}
-    """How many numbers training may move."""
-    return sum(row["numbers"] for row in rows if row["trains"])
-
-
-@wrong("you added up all rows; leave out those whose trains is False")
-def count_all(rows):
-    return sum(row["numbers"] for row in rows)
-
-
-@wrong("you added up the frozen rows; it is the others that train")
-def count_frozen(rows):
-    return sum(row["numbers"] for row in rows if not row["trains"])
-
-
-@wrong("you counted the rows that train; add up their numbers")
-def count_rows(rows):
-    return sum(row["trains"] for row in rows)
-
-
-@wrong("this is the share of the numbers that train; the question is how many")
-def count_share(rows):
-    return count_trainable(rows) / count_all(rows)
-
-
-@wrong("you returned the first row that trains; add up all that do")
-def count_first(rows):
-    return next(row["numbers"] for row in rows if row["trains"])
-
-
-def count_cases():
-    def table(*parts):
-        return [{"part": part, "numbers": size, "trains": trains} for part, size, trains in parts]
-
-    return [
-        (table(("embeddings", 900, False), ("thin matrices", 32, True), ("head", 10, True)),),
-        (table(("embeddings", 900, True), ("block 0", 400, True), ("head", 10, True)),),
-        (table(("block 0", 400, False), ("block 1", 400, False), ("head", 10, True)),),
-    ]
-
-
 EXERCISES = (
     Exercise(
         number="00.1",
@@ -267,24 +226,6 @@ EXERCISES = (
             majority_label,
             majority_counted,
             majority_rarest,
-        ),
-    ),
-    Exercise(
-        number="00.4",
-        reference=count_trainable,
-        cases=count_cases,
-        hints=(
-            "Which of the rows may training change?",
-            'Each row says whether it trains: row["trains"] is True or False.',
-            'Add up row["numbers"] over the rows that train, and over no others.',
-            'sum(row["numbers"] for row in rows if row["trains"])',
-        ),
-        wrong=(
-            count_all,
-            count_frozen,
-            count_rows,
-            count_share,
-            count_first,
         ),
     ),
 )
