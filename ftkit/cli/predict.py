@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
 from .finetune import tuned
@@ -31,7 +32,8 @@ def run(given: argparse.Namespace) -> int:
     texts = [text for one in given.inputs for text in _texts(one, given.text or saved.text)]
     tokenizer = models.tokenizer(saved.model)
     task = Classification(tokenizer, saved.labels, (), (), (), max_tokens=saved.max_tokens)
-    trained = Run(tuned(saved, task), task, saved.train)
+    with warnings.catch_warnings(action="ignore"):  # advice on training, given when it trained
+        trained = Run(tuned(saved, task), task, saved.train)
     checkpoint.restore_parameters(trained, checkpoint.best(given.folder / CHECKPOINTS))
     for answer in predict(trained.tuned.model, task, texts):
         print(f"{answer.label}\t{answer.probability:.4f}")

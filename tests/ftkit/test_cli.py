@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from small import save_tokenizer
+from transformers import BertConfig, BertModel
 
 from ftkit.cli import card, main, settings
 from ftkit.strategies import STRATEGIES, USUAL_LR
@@ -28,14 +28,9 @@ NEUTRAL = ["the", "a", "soup", "room", "film", "book", "was", "very", "with", "o
 def tiny(tmp_path_factory):
     """A folder with a random two-block BERT and a tokenizer that knows some thirty words."""
     folder = tmp_path_factory.mktemp("model")
-    words = {w: i for i, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *GOOD, *BAD, *NEUTRAL])}
-    raw = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=64, **names).save_pretrained(folder)
+    vocabulary = save_tokenizer(folder, [*GOOD, *BAD, *NEUTRAL])
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **size)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=vocabulary, max_position_embeddings=64, **size)).save_pretrained(folder)
     return folder
 
 
