@@ -322,6 +322,29 @@ def test_doctor_reports_and_says_what_is_missing(monkeypatch, tmp_path, capsys):
     assert "✗ data" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("arguments", "unbuffered"), [(["--help"], ""), (["doctor", "--offline"], "1")])
+def test_output_that_nobody_reads_any_more_ends_a_command_quietly(arguments, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head -1` does after the first line
+    ended = subprocess.run(
+        [sys.executable, "-m", "ftkit", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_output_that_finds_no_room_is_one_line():
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([sys.executable, "-m", "ftkit", "--help"], stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 2
+    assert ended.stderr.decode().startswith("ftkit: error: ") and ended.stderr.count(b"\n") == 1
+
+
 def test_lab_needs_a_clone(monkeypatch, tmp_path, capsys):
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("FTKIT_DATA", str(tmp_path / "data"))
