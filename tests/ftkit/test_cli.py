@@ -114,6 +114,28 @@ def test_a_predicted_probability_is_that_of_the_best_evaluation(data, tiny, tmp_
     assert first["validation"]["loss"] > 0
 
 
+def test_a_model_named_by_a_relative_path_is_found_from_any_folder(data, tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine").symlink_to(tiny)
+    monkeypatch.chdir(tmp_path)
+    assert main(finetune(data, "mine", "runs/a", "--epochs", "1")) == 0
+    assert settings.load(Path("runs/a")).model == str(tiny)
+    assert f"| base model | {tiny.name} |" in Path("runs/a/model-card.md").read_text()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["finetune", "--out", "../runs/a", "--model", "../mine", "--resume"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "../runs/a", "the soup was good"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_models_name_that_is_no_folders_is_kept_as_it_is(tmp_path, monkeypatch):
+    for name in ("encoder", "tiny-bert"):  # a folder of that name is not what models.folder takes
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("encoder", "tiny-bert", "owner/model"):
+        assert settings.asked(argparse.Namespace(model=name)) == {"model": name}
+
+
 def test_an_existing_output_folder_is_refused_and_left_as_it_is(data, tiny, tmp_path, capsys):
     out = tmp_path / "a"
     out.mkdir()
