@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import socket
@@ -134,6 +135,36 @@ def test_a_models_name_that_is_no_folders_is_kept_as_it_is(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name in ("encoder", "tiny-bert", "owner/model"):
         assert settings.asked(argparse.Namespace(model=name)) == {"model": name}
+
+
+def mean_loss(printed: str, labels: list[str]) -> float:
+    """The loss that predict's lines have, by the labels that there are: in nats."""
+    lines = [line.split("\t") for line in printed.splitlines()]
+    right = [
+        float(p) if answer == label else 1 - float(p)
+        for (answer, p), label in zip(lines, labels, strict=True)
+    ]
+    return -sum(map(math.log, right)) / len(right)
+
+
+def test_predict_computes_in_the_precision_of_the_run(data, tiny, tmp_path, capsys):
+    out, test = tmp_path / "a", tmp_path / "test.csv"
+    write(test, ["text,label", *(f"{text},{label}" for text, label in rows(40))])
+    more = ["--strategy", "full", "--epochs", "2", "--precision", "bf16", "--test", str(test)]
+    assert main(finetune(data, tiny, out, *more)) == 0
+    record, measured = json.loads((out / "run.json").read_text()), {}
+    for precision in ("bf16", "fp32", "auto", "fp16"):
+        train = record["train"] | {"precision": precision}
+        (out / "run.json").write_text(json.dumps(record | {"train": train}))
+        capsys.readouterr()
+        assert main(["predict", str(out), str(test)]) == 0
+        printed = capsys.readouterr()
+        measured[precision] = mean_loss(printed.out, [label for _, label in rows(40)])
+        assert ("does not compute in fp16" in printed.err) == (precision == "fp16")
+    evaluated = results(out)["test"]["loss"]
+    rounded = 4e-5  # to the four decimals that are printed
+    assert abs(measured["bf16"] - evaluated) < rounded < abs(measured["fp32"] - evaluated), measured
+    assert measured["auto"] == measured["fp16"] == measured["fp32"]
 
 
 def test_an_existing_output_folder_is_refused_and_left_as_it_is(data, tiny, tmp_path, capsys):
