@@ -39,9 +39,7 @@ def reviews(points, topics: Sequence[str], opinions: Sequence[str], title: str):
             ax.scatter(*flat[where].T, s=20, color=colour, marker=marker, label=one, linewidths=0)
         ax.set(title=name, xticks=[], yticks=[], xlabel="first direction", ylabel="second direction")
         ax.margins(0.05)
-        ax.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, handletextpad=0.1, columnspacing=1
-        )
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, handletextpad=0.1, columnspacing=1)
     fig.suptitle(title, x=0.01, ha="left", fontsize=12)
     return fig
 
