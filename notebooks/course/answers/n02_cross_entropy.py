@@ -31,7 +31,7 @@ def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return losses.sum() / counted.sum()
 
 
-@wrong("you computed KL(q, p); the truth p stands first, and the mean is taken under it")
+@wrong("you computed KL(q, p); the truth p stands first, and its probabilities are the weights")
 def _reversed(p, q):
     return torch.where(q > 0, q * (q.log() - p.log()), 0.0).sum(-1)
 
@@ -147,6 +147,28 @@ def _by_entries(logits, targets):
     return gradient(logits, targets) / logits.shape[-1]
 
 
+@wrong(
+    "you divided by K, the number of logits in a row; the mean is taken over the rows: divide by their number"
+)
+def _by_logits(logits, targets):
+    return gradient(logits, targets) * len(targets) / logits.shape[-1]
+
+
+@wrong("you averaged the rows into one; the loss is a mean, but every row keeps its own gradient")
+def _rows_averaged(logits, targets):
+    return gradient(logits, targets).sum(0)
+
+
+@wrong("you added the rows into one; every row keeps its own gradient, divided by the number of rows")
+def _rows_added(logits, targets):
+    return gradient(logits, targets).sum(0) * len(targets)
+
+
+@wrong("F.one_hot(targets) takes K from the largest target; give it logits.shape[-1] as well")
+def _classes_guessed(logits, targets):
+    return (logits.softmax(-1) - F.one_hot(targets)) / len(targets)
+
+
 def _terms(logits, targets):
     counted = targets != -100
     return logits[counted], targets[counted]
@@ -157,7 +179,7 @@ def _summed(logits, targets):
     return F.cross_entropy(logits, targets, reduction="sum")
 
 
-@wrong("the sign is turned: this is the log likelihood, and minimising it unlearns")
+@wrong("the sign is turned: this is the log likelihood, and minimising it makes the model worse")
 def _negative(logits, targets):
     return -F.cross_entropy(logits, targets)
 
@@ -182,6 +204,11 @@ def _not_left_out(logits, targets):
     return (logits.logsumexp(-1) - logits.gather(-1, targets[:, None]).squeeze(-1)).mean()
 
 
+@wrong("you looked up the logit number -100; leave those rows out before you look up")
+def _indexed(logits, targets):
+    return (logits.logsumexp(-1) - logits[range(len(targets)), targets]).mean()
+
+
 @wrong("you let -100 count as the last class; those rows are no terms at all")
 def _last_class(logits, targets):
     picked = logits[torch.arange(len(targets)), targets.clamp(min=-1)]  # -1 is the last column
@@ -194,8 +221,8 @@ def _first_class(logits, targets):
 
 
 @wrong(
-    "you took the logarithm of softmax: a probability that rounds to 0 gives inf. "
-    "Subtract the right logit from log-sum-exp"
+    "inf: a probability rounded to 0 before its logarithm, or exp overflowed. "
+    "Subtract the right logit from log-sum-exp, with the max taken out"
 )
 def _log_of_softmax(logits, targets):
     z, y = _terms(logits, targets)
@@ -217,7 +244,7 @@ def _rows() -> list[tuple]:
     return [
         (torch.tensor([2.0, 1.0, 0.0]),),
         (torch.randn(2, 3, 4, generator=draw),),
-        (torch.tensor([[1000.0, 999.0, 0.0], [-1000.0, -1001.0, -1002.0]]),),
+        (torch.tensor([[0.0, 999.0, 1000.0], [-1000.0, -1001.0, -1002.0]]),),
     ]
 
 
@@ -266,7 +293,7 @@ EXERCISES = (
         number="02.2",
         reference=log_sum_exp,
         cases=_rows,
-        banned=("logsumexp", "log_softmax", "logaddexp", "logcumsumexp"),
+        banned=("logsumexp", "softmax", "log_softmax", "logaddexp", "logcumsumexp"),
         hints=(
             "Which number can be taken out of the sum so that no exponent is above 0?",
             "The largest logit of each row, m: lse(z) = m + ln of the sum of exp(z - m).",
@@ -288,7 +315,7 @@ EXERCISES = (
         number="02.3",
         reference=gradient,
         cases=_answers,
-        banned=("autograd", "backward"),
+        banned=("autograd", "backward", "grad", "grad_and_value", "jacrev", "jacfwd", "vjp"),
         hints=(
             "What is the gradient of one row's loss? And what does the mean over the rows do to it?",
             "Prediction minus answer: p is logits.softmax(-1), y is a row with 1 at the target.",
@@ -302,6 +329,10 @@ EXERCISES = (
             _over_rows,
             _of_the_sum,
             _by_entries,
+            _by_logits,
+            _rows_averaged,
+            _rows_added,
+            _classes_guessed,
         ),
     ),
     Exercise(
@@ -323,6 +354,7 @@ EXERCISES = (
             _not_averaged,
             _by_rows,
             _not_left_out,
+            _indexed,
             _last_class,
             _first_class,
             _log_of_softmax,

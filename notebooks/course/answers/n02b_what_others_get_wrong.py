@@ -25,7 +25,7 @@ def next_token_loss(logits: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
     return F.cross_entropy(z[real], answers[real])
 
 
-@wrong("you left out the minus: this is the log likelihood, and minimising it unlearns")
+@wrong("you left out the minus: this is the log likelihood, and minimising it makes the model worse")
 def _no_minus(z, y):
     return -binary_loss(z, y)
 
@@ -61,12 +61,22 @@ def _no_sigmoid(z, y):
 
 
 @wrong(
-    "you took the logarithm of the sigmoid: it rounds to 0 or to 1, and the loss becomes inf or nan. "
+    "at a large logit exp overflows, or the sigmoid rounds to 0 or 1, and the loss becomes inf or nan. "
     "F.logsigmoid(z) is ln p, and F.logsigmoid(-z) is ln (1 - p)"
 )
 def _log_of_sigmoid(z, y):
     p = z.sigmoid()
     return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+
+@wrong("you divided by the rows; the mean is over all answers, rows times labels")
+def _by_rows(z, y):
+    return binary_loss(z, y) * z.numel() / len(z)
+
+
+@wrong("you cut each -ln p off at 100, as F.binary_cross_entropy does (it is banned); no logit needs a cut")
+def _cut_off(z, y):
+    return F.binary_cross_entropy(z.sigmoid(), y)
 
 
 @wrong("that is the gradient with brackets, p - y; without them the second term has the other sign")
@@ -82,6 +92,11 @@ def _turned(z, y):
 @wrong("you left out the labels with y = 0; their term is ln(1 - p), and its gradient is -p")
 def _present_only(z, y):
     return y * (z.sigmoid() - 1)
+
+
+@wrong("you left out the labels with y = 1; their term is -ln p, and its gradient is p - 1")
+def _absent_only(z, y):
+    return -(1 - y) * z.sigmoid()
 
 
 @wrong("you differentiated with respect to p; the formula is asked for its gradient at the logits")
@@ -123,6 +138,11 @@ def _by_tokens(logits, tokens, lengths):
     return next_token_loss(logits, tokens, lengths) * (lengths - 1).sum() / lengths.sum()
 
 
+@wrong("you divided by all places, the padding's too; only real answers are counted")
+def _by_places(logits, tokens, lengths):
+    return next_token_loss(logits, tokens, lengths) * (lengths - 1).sum() / tokens[:, 1:].numel()
+
+
 @wrong("you divided by the number of texts; divide by the number of predictions")
 def _by_texts(logits, tokens, lengths):
     return next_token_loss(logits, tokens, lengths) * (lengths - 1).sum() / len(lengths)
@@ -141,10 +161,21 @@ def _padding_counted(logits, tokens, lengths):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
 
-@wrong("you counted one place too many in each shorter row: its answers are tokens 2 to lengths")
+@wrong("you counted one place too many in each shorter row: its answers are tokens[1:length]")
 def _one_too_many(logits, tokens, lengths):
     real = torch.arange(tokens.shape[1] - 1) < lengths[:, None]
     return F.cross_entropy(logits[:, :-1][real], tokens[:, 1:][real])
+
+
+@wrong("you took every token 0 for padding; it can be a real token, and `lengths` says what is padding")
+def _zero_is_padding(logits, tokens, lengths):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=0)
+
+
+@wrong("you shifted after joining the texts: the last place of one was asked for the first token of the next")
+def _across_texts(logits, tokens, lengths):
+    real = torch.arange(tokens.shape[1]) < lengths[:, None]
+    return F.cross_entropy(logits[real][:-1], tokens[real][1:])
 
 
 def _questions() -> list[tuple]:
@@ -153,7 +184,7 @@ def _questions() -> list[tuple]:
         (torch.tensor([0.5]), torch.tensor([1.0])),
         (torch.tensor([2.0, -0.5]), torch.tensor([0.0, 1.0])),
         (torch.randn(4, 3, generator=draw), (torch.rand(4, 3, generator=draw) < 0.4).float()),
-        (torch.tensor([200.0, -200.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])),
+        (torch.tensor([200.0, -300.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])),
     ]
 
 
@@ -172,7 +203,7 @@ def _batches() -> list[tuple]:
     return [
         (torch.randn(1, 4, 5, generator=draw), torch.tensor([[1, 3, 2, 4]]), torch.tensor([4])),
         (torch.randn(2, 5, 5, generator=draw), texts, torch.tensor([5, 5])),
-        (torch.randn(2, 5, 5, generator=draw), texts, torch.tensor([5, 3])),
+        (torch.randn(2, 5, 5, generator=draw), texts, torch.tensor([5, 2])),
     ]
 
 
@@ -206,13 +237,15 @@ EXERCISES = (
             _each,
             _no_sigmoid,
             _log_of_sigmoid,
+            _by_rows,
+            _cut_off,
         ),
     ),
     Exercise(
         number="02b.2",
         reference=printed_gradient,
         cases=_examples,
-        banned=("autograd", "backward"),
+        banned=("autograd", "backward", "grad", "grad_and_value", "jacrev", "jacfwd", "vjp"),
         hints=(
             "Take a label with y = 1 first, then one with y = 0: which term of the formula is left?",
             "With y = 1, -ln p is left, whose gradient is p - 1. With y = 0, +ln (1 - p) is left.",
@@ -223,6 +256,7 @@ EXERCISES = (
             _with_brackets,
             _turned,
             _present_only,
+            _absent_only,
             _at_p,
             _softmax,
             _averaged,
@@ -244,10 +278,13 @@ EXERCISES = (
             _backwards,
             _not_divided,
             _by_tokens,
+            _by_places,
             _by_texts,
             _mean_of_means,
             _padding_counted,
             _one_too_many,
+            _zero_is_padding,
+            _across_texts,
         ),
     ),
 )
