@@ -273,8 +273,9 @@ def _copy(saved: dict, names: dict) -> None:
 
 
 def _optimizer_tensors(run: Run, names: dict) -> dict[str, torch.Tensor]:
+    """AdamW's averages and counters; a counter as (1,), because torch's joining of parts makes () a zero."""
     return {
-        f"{name}|{key}": torch.as_tensor(value)
+        f"{name}|{key}": torch.atleast_1d(torch.as_tensor(value))
         for name, parameter in names.items()
         for key, value in run.optimizer.state.get(parameter, {}).items()
     }
@@ -285,7 +286,7 @@ def _optimizer_state(run: Run, names: dict, tensors: dict) -> dict:
     state: dict[int, dict] = {}
     for key, value in tensors.items():
         name, _, field = key.rpartition("|")
-        like = spread_like(value, names[name]) if value.shape == names[name].shape else value
+        like = value.reshape(()) if field == "step" else spread_like(value, names[name])
         state.setdefault(places[id(names[name])], {})[field] = like
     return {"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]}
 

@@ -1,84 +1,115 @@
-"""The first difference between a result and the expected one, in words a learner can use."""
+"""The first difference between a result and the expected one, in words a learner can use.
+
+The values decide: a float, a tensor of one number, an array or a list are taken alike.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy
+import torch
 
-def difference(expected: Any, found: Any, *, tolerance: float) -> str | None:
+MANY = 12  # numbers of a tensor that are shown; a larger one is told by its shape
+
+
+def difference(expected: Any, given: Any, *, tolerance: float) -> str | None:
     """What is different, or None where nothing is."""
     if isinstance(expected, dict):
-        return _dicts(expected, found, tolerance)
+        return _dicts(expected, given, tolerance)
     if isinstance(expected, (list, tuple)):
-        return _sequences(expected, found, tolerance)
-    if hasattr(expected, "shape") and hasattr(expected, "tolist"):
-        return _tensors(expected, found, tolerance)
+        return _sequences(expected, given, tolerance)
+    if isinstance(expected, (torch.Tensor, numpy.ndarray)):
+        return _tensors(expected, given, tolerance)
+    given = given.item() if hasattr(given, "item") and math.prod(getattr(given, "shape", ())) == 1 else given
     if isinstance(expected, (bool, str)) or expected is None:
-        return None if type(found) is type(expected) and found == expected else _says(expected, found)
-    return _numbers(expected, found, tolerance)
+        alike = (bool, int, float) if isinstance(expected, bool) else type(expected)
+        return None if isinstance(given, alike) and given == expected else _both(expected, given)
+    return _numbers(expected, given, tolerance)
 
 
-def _says(expected: Any, found: Any) -> str:
-    return f"expected {_short(expected)}, found {_short(found)}"
-
-
-def _short(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else repr(value)
+def shown(value: Any) -> str:
+    """A value in at most about 60 characters; a small tensor by its numbers, a large one by its shape."""
+    if isinstance(value, (torch.Tensor, numpy.ndarray)):
+        if math.prod(value.shape) > MANY:
+            return f"a tensor of shape {tuple(value.shape)}"
+        return shown(_rounded(value.tolist()))
+    text = f"{value:.6g}" if isinstance(value, float) else repr(_rounded(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _numbers(expected: Any, found: Any, tolerance: float) -> str | None:
-    if hasattr(found, "shape") and math.prod(found.shape) == 1:
-        found = found.item()
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
-        return f"expected a number, found {type(found).__name__}"
-    if math.isnan(found) and not math.isnan(expected):
-        return "found nan: somewhere 0 is divided by 0, or inf is subtracted from inf"
-    same = math.isclose(expected, found, rel_tol=tolerance, abs_tol=tolerance)
-    return None if same else _says(float(expected), float(found))
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return _rounded(value.item())
+    if type(value) in (list, tuple):
+        return type(value)(map(_rounded, value))
+    return value
 
 
-def _tensors(expected: Any, found: Any, tolerance: float) -> str | None:
-    import torch
+def _both(expected: Any, given: Any) -> str:
+    return f"expected {shown(expected)}, got {shown(given)}"
 
-    if not hasattr(found, "shape"):
-        return f"expected a tensor of shape {tuple(expected.shape)}, found {type(found).__name__}"
-    expected, found = torch.as_tensor(expected).detach(), torch.as_tensor(found).detach()
-    if expected.shape != found.shape:
-        return f"expected shape {tuple(expected.shape)}, found {tuple(found.shape)}"
-    if found.is_floating_point() and found.isnan().any() and not expected.isnan().any():
-        return f"{int(found.isnan().sum())} of {found.numel()} values are nan"
-    near = torch.isclose(expected.double(), found.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
+
+def _numbers(expected: Any, given: Any, tolerance: float) -> str | None:
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        return f"expected {shown(expected)}, got {_kind(given)}"
+    if math.isnan(given) and not math.isnan(expected):
+        return f"{_both(expected, given)}: somewhere 0 is divided by 0, or inf is subtracted from inf"
+    same = math.isclose(expected, given, rel_tol=tolerance, abs_tol=tolerance)
+    return None if same else _both(float(expected), float(given))
+
+
+def _tensors(expected: Any, given: Any, tolerance: float) -> str | None:
+    if isinstance(given, (list, tuple)) and any(isinstance(one, torch.Tensor) for one in given):
+        shapes = {tuple(one.shape) if isinstance(one, torch.Tensor) else () for one in given}
+        given = torch.stack([torch.as_tensor(one) for one in given]) if len(shapes) == 1 else given
+    try:
+        expected, given = torch.as_tensor(expected).detach(), torch.as_tensor(given).detach()
+    except (TypeError, ValueError, RuntimeError):  # no numbers, or rows of several lengths
+        return f"expected a tensor of shape {tuple(expected.shape)}, got {_kind(given)}"
+    if expected.shape != given.shape:
+        return f"expected shape {tuple(expected.shape)}, got {tuple(given.shape)}"
+    if given.is_floating_point() and given.isnan().any() and not expected.isnan().any():
+        return f"{int(given.isnan().sum())} of {given.numel()} values are nan"
+    near = torch.isclose(expected.double(), given.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
     if near.all():
         return None
+    if expected.numel() <= MANY:
+        return _both(expected, given)
     place = tuple((~near).nonzero()[0].tolist())
-    where = f" at {list(place)}" if place else ""
-    said = _says(expected[place].item(), found[place].item())
-    return f"{said}{where}; {int((~near).sum())} of {near.numel()} differ"
+    values = _both(expected[place], given[place])
+    return f"{values} at {list(place)}; {int((~near).sum())} of {near.numel()} differ"
 
 
-def _sequences(expected: Any, found: Any, tolerance: float) -> str | None:
-    if not isinstance(found, (list, tuple)):
-        return f"expected a {type(expected).__name__} of {len(expected)}, found {type(found).__name__}"
-    if len(expected) != len(found):
-        return f"expected {len(expected)} values, found {len(found)}"
-    for place, (a, b) in enumerate(zip(expected, found, strict=True)):
-        said = difference(a, b, tolerance=tolerance)
-        if said:
-            return f"value {place}: {said}"
+def _sequences(expected: Any, given: Any, tolerance: float) -> str | None:
+    if isinstance(given, (torch.Tensor, numpy.ndarray)) and len(given.shape):
+        given = list(given)
+    if not isinstance(given, (list, tuple)):
+        return f"expected a {type(expected).__name__} of {len(expected)} values, got {_kind(given)}"
+    if len(expected) != len(given):
+        return f"expected {len(expected)} values, {shown(expected)}, got {len(given)}, {shown(given)}"
+    for place, (a, b) in enumerate(zip(expected, given, strict=True)):
+        reason = difference(a, b, tolerance=tolerance)
+        if reason:
+            return f"value {place}: {reason}"
     return None
 
 
-def _dicts(expected: dict, found: Any, tolerance: float) -> str | None:
-    if not isinstance(found, dict):
-        return f"expected a dict with {_short(sorted(map(str, expected)))}, found {type(found).__name__}"
-    if set(expected) != set(found):
-        return (
-            f"expected the keys {_short(sorted(map(str, expected)))}, found {_short(sorted(map(str, found)))}"
-        )
+def _dicts(expected: dict, given: Any, tolerance: float) -> str | None:
+    if not isinstance(given, dict):
+        return f"expected a dict with {shown(sorted(map(str, expected)))}, got {_kind(given)}"
+    if set(expected) != set(given):
+        return f"expected the keys {shown(sorted(map(str, expected)))}, got {shown(sorted(map(str, given)))}"
     for key, value in expected.items():
-        said = difference(value, found[key], tolerance=tolerance)
-        if said:
-            return f"{key!r}: {said}"
+        reason = difference(value, given[key], tolerance=tolerance)
+        if reason:
+            return f"{key!r}: {reason}"
     return None
+
+
+def _kind(value: Any) -> str:
+    """A value that is no number, shown with its type: the type is what is wrong."""
+    return "None" if value is None else f"{shown(value)}, which is of type {type(value).__name__}"

@@ -35,3 +35,5 @@ class Exercise:
         call  # what is compared: numbers, tensors, strings, lists or dicts
     )
     tolerance: float = 1e-5  # absolute and relative, on floats and tensors
+    banned: tuple[str, ...] = ()  # names that the answer may not use: the exercise is to write them by hand
+    exact: bool = False  # whether the result's type counts beside its values, as for codes of 8 bits

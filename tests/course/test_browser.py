@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ARTEFACTS = ROOT / ".ci" / "artefacts"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [

@@ -1,17 +1,18 @@
-"""Lint rules on a notebook's form: ids, counts, outputs, sizes, parts and stamps."""
+"""Lint rules on a notebook's form: ids, counts, outputs, sizes, kinds of cells, limits and stamps."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
+from .limits import limits
 from .measure import LINE, line
-from .notebook import PARTS, Page, code_cells, named_cells, pictures, tagged, tags
+from .minutes import LINE as READING
+from .minutes import line as reading
+from .notebook import FOLDED, KINDS, TITLE, Page, code_cells, kind, pictures, tagged, tags
 from .refresh import PNG_BYTES, WIDGET
 from .stamp import badge, setup_source
 
-CELLS = (25, 45)
-FEWEST_IN_00 = 18
 FILE_BYTES = 1_500_000
 REFRESH = "run python notebooks/course refresh"
 Found = Iterator[tuple[str, str, str]]  # cell, fault, remedy
@@ -63,30 +64,27 @@ def sizes(page: Page) -> Found:
         yield "-", f"a file of {page.size / 1e6:.1f} MB", "under 1.5 MB: fewer or smaller figures"
 
 
-def length(page: Page) -> Found:
-    fewest = FEWEST_IN_00 if page.stem.startswith("00") else CELLS[0]
-    found = len(page.notebook.cells)
-    if not fewest <= found <= CELLS[1]:
-        yield "-", f"expected {fewest} to {CELLS[1]} cells, found {found}", "one idea to a notebook"
-
-
-def parts(page: Page) -> Found:
-    first: dict[str, str] = {}
-    for name, cell in named_cells(page.notebook):
-        own = [tag for tag in tags(cell) if tag in PARTS]
+def kinds(page: Page) -> Found:
+    for name, cell in code_cells(page.notebook):
+        own = [tag for tag in tags(cell) if tag in KINDS]
         if len(own) != 1:
-            said = f"expected the tag of one part, found {', '.join(own) or 'none'}"
-            yield name, said, f"tag it as one of {', '.join(PARTS)}"
-        for tag in own:
-            first.setdefault(tag, name)
-    for part in PARTS:
-        if part not in first:
-            yield "-", f"no cell is tagged {part}", "every notebook has every part of the standard"
-    ranks = [PARTS.index(tag) for tag in first]
-    for i, (tag, name) in enumerate(first.items()):
-        if ranks[i] < max(ranks[:i], default=-1):
-            before = PARTS[max(ranks[:i])]
-            yield name, f"{tag} comes first after {before}", f"the order is {', '.join(PARTS)}"
+            reason = f"expected the tag of one kind, got {', '.join(own) or 'none'}"
+            yield name, reason, f"tag the cell as one of {', '.join(KINDS)}"
+        folded = bool(cell.get("metadata", {}).get("jupyter", {}).get("source_hidden"))
+        if folded != (kind(cell) in FOLDED):
+            yield name, f"a {kind(cell)} cell that is {'' if folded else 'not '}folded", REFRESH
+        if kind(cell) in FOLDED and not cell["source"].startswith(TITLE):
+            yield name, f"a folded cell without {TITLE.strip()} in its first line", "say there what it holds"
+
+
+def tolerated(page: Page) -> Found:
+    """Limits that are exceeded, and exceptions that are no longer needed."""
+    for limit in limits(page.notebook):
+        allowed = page.exceptions.get(limit.name)
+        if limit.exceeded and (allowed is None or limit.worse_than(allowed)):
+            yield "-", f"{limit}", limit.remedy
+        if not limit.exceeded and allowed is not None:
+            yield "-", f"the exception for {limit.name} is no longer needed", "delete it in exceptions.json"
 
 
 def stamps(page: Page) -> Found:
@@ -106,6 +104,9 @@ def stamps(page: Page) -> Found:
     said = [one for cell in cells for one in cell["source"].splitlines() if one.startswith(LINE)]
     if "laptop" not in measured or said != [line(page.notebook)]:
         yield "-", "the outcomes do not say the time and memory that were measured", REFRESH
+    printed = [one for cell in cells for one in cell["source"].splitlines() if one.startswith(READING)]
+    if printed != [reading(page.notebook)]:
+        yield "-", "the outcomes do not say the reader's minutes", stamp
 
 
-RULES = (ids, counts, outputs, sizes, length, parts, stamps)
+RULES = (ids, counts, outputs, sizes, kinds, tolerated, stamps)

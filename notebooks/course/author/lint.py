@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from . import form, promises, wording
+from .limits import exceptions
 from .notebook import Fault, Page, address, notebooks, read
 
 RULES = (*form.RULES, *wording.RULES, *promises.RULES)
@@ -31,6 +32,7 @@ def lint(file: Path, *, root: Path) -> list[Fault]:
         address=address(root),
         exercises=frozenset(exercise.number for exercise in catalogue().get(file.stem, [])),
         checked=committed(root).get(file.stem, 0),
+        exceptions=exceptions().get(file.stem, {}),
     )
     return faults(page)
 

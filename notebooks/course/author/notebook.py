@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-# The parts of the standard in their order. Each cell carries the tag of its part.
-PARTS = (
-    "title",
-    "outcomes",
-    "setup",
-    "picture",
-    "formula",
-    "proof",
-    "by-hand",
-    "for-real",
-    "try-it",
-    "break-it",
-    "others",
-    "exercise",
-    "take-away",
-)
-MARKER = "NBVAL_CHECK_OUTPUT"
+# What a code cell is for. Picture and proof cells are folded: a page is understood without opening them.
+KINDS = ("setup", "main", "picture", "proof", "exercise")
+FOLDED = ("setup", "picture", "proof")
+CHECKED = "nbval-check-output"  # nbval compares what a cell of this tag prints
+TITLE = "#@title "  # Colab shows the rest of a folded cell's first line in the cell's place
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,8 @@ class Page:
     size: int  # bytes of the file
     address: str  # of the public repository
     exercises: frozenset[str]  # numbers in course.answers
-    checked: int  # cells under the marker that were committed before
+    checked: int  # cells that nbval compared before
+    exceptions: Mapping[str, float] = field(default_factory=dict)  # limit: value that is tolerated
 
 
 def root() -> Path:
@@ -159,9 +150,44 @@ def pictures(cell: NotebookNode) -> Iterator[int]:
             yield len(encoded) * 3 // 4 - encoded[-2:].count("=")
 
 
+def kind(cell: NotebookNode) -> str:
+    """What a code cell is for, by its tag; empty where it has none."""
+    return next((tag for tag in tags(cell) if tag in KINDS), "")
+
+
+def is_visible(cell: NotebookNode) -> bool:
+    """Whether a reader sees the cell's code without opening it."""
+    return cell["cell_type"] == "code" and kind(cell) not in FOLDED
+
+
 def is_checked(cell: NotebookNode) -> bool:
-    """Whether nbval compares the cell's output: the marker is a comment line of its own."""
-    return cell["cell_type"] == "code" and any(
-        line.strip().startswith("#") and line.strip().lstrip("#").strip() == MARKER
-        for line in cell["source"].splitlines()
-    )
+    """Whether nbval compares the cell's output."""
+    return cell["cell_type"] == "code" and CHECKED in tags(cell)
+
+
+def calls(cell: NotebookNode, verb: str) -> list[str | None]:
+    """The first argument of each call of `verb` in a cell; None where it is not written out."""
+    return list(_calls(parse(cell), verb))
+
+
+def _calls(tree: ast.Module | None, verb: str) -> Iterator[str | None]:
+    for node in ast.walk(tree or ast.Module([], [])):
+        named = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+        if named == verb:
+            literal = node.args and isinstance(node.args[0], ast.Constant)
+            yield node.args[0].value if literal else None
+
+
+def parse(cell: NotebookNode) -> ast.Module | None:
+    """The cell's Python, magics made calls; None where it is no Python."""
+    return _parse(cell["source"])
+
+
+@functools.lru_cache(maxsize=1000)  # every rule asks again, and IPython's transformer is slow
+def _parse(source: str) -> ast.Module | None:
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError:
+        return None

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
-from collections.abc import Iterator
-
-from nbformat import NotebookNode
 
 from .form import REFRESH, Found
-from .notebook import MARKER, Page, code_cells, is_checked, tags
-from .wording import parse
+from .notebook import CHECKED, Page, calls, code_cells, is_checked, tags
 
 WIDGETS = ("sliders", "sentence_box")  # what they show needs a kernel
 FEWEST_CHECKED = 5
-FEWEST_EXERCISES = 3
+FEWEST_EXERCISES = 2
 
 
 def checked(page: Page) -> Found:
     count = 0
     for name, cell in code_cells(page.notebook):
-        whole = is_checked(cell)
-        count += whole
-        if MARKER in cell["source"] and not whole:
-            yield name, f"{MARKER} is not a whole line, so nbval does not see it", "give it a line of its own"
-        if whole and cell.get("execution_count") and not cell.get("outputs"):
+        compared = is_checked(cell)
+        count += compared
+        if compared and cell.get("execution_count") and not cell.get("outputs"):
             yield name, "nbval is to compare an output, and none is stored", REFRESH
-        if not whole and (numbers(cell, "claim") or numbers(cell, "check")):
-            yield name, "a claim or check that nbval does not compare", f"begin the cell with # {MARKER}"
-        if whole and any(numbers(cell, verb) for verb in WIDGETS):
+        if not compared and (calls(cell, "claim") or calls(cell, "check")):
+            yield name, "a claim or check that nbval does not compare", REFRESH
+        if compared and any(calls(cell, verb) for verb in WIDGETS):
             yield name, "nbval is to compare a widget, which is not stored", "give it a cell of its own"
-        if "NBVAL_SKIP" in cell["source"] or "nbval-skip" in tags(cell):
+        if any(f"{before}NBVAL_" in cell["source"] for before in ("# ", "#")):
+            yield name, "a comment for nbval", "refresh tags the cells that nbval compares; every cell runs"
+        if "nbval-skip" in tags(cell):
             yield name, "nbval is told to skip the cell", "every cell runs"
     if count < FEWEST_CHECKED:
-        yield "-", f"expected at least {FEWEST_CHECKED} cells under # {MARKER}, found {count}", "claim more"
+        yield "-", f"expected at least {FEWEST_CHECKED} cells that nbval compares, got {count}", "claim more"
     if count < page.checked:
         remedy = "restore them; to lower the number on purpose edit tests/claims.json"
-        yield "-", f"expected the {page.checked} cells under # {MARKER} of before, found {count}", remedy
+        yield "-", f"expected the {page.checked} cells tagged {CHECKED} of before, got {count}", remedy
 
 
 def claims(page: Page) -> Found:
     begin = page.stem.split("_")[0] + "."
-    found = [(name, number) for name, cell in code_cells(page.notebook) for number in numbers(cell, "claim")]
+    found = [(name, number) for name, cell in code_cells(page.notebook) for number in calls(cell, "claim")]
     for name, number in found:
         if number is None:
             yield name, "a claim whose number is not written out", 'write it as claim("18.2", …)'
@@ -57,10 +52,10 @@ def exercises(page: Page) -> Found:
     asked: dict[str | None, str] = {}  # number -> the cell that checks it
     cells = 0
     for name, cell in code_cells(page.notebook):
-        here = numbers(cell, "check")
+        here = calls(cell, "check")
         cells += bool(here)
         asked |= dict.fromkeys(here, name)
-        for number in (*here, *numbers(cell, "hint"), *numbers(cell, "solution")):
+        for number in (*here, *calls(cell, "hint"), *calls(cell, "solution")):
             if number not in page.exercises:
                 said = "whose number is not written out" if number is None else number
                 yield (
@@ -75,20 +70,7 @@ def exercises(page: Page) -> Found:
             "add its cell or take it out there",
         )
     if cells < FEWEST_EXERCISES:
-        yield "-", f"expected at least {FEWEST_EXERCISES} cells with check(…), found {cells}", "add exercises"
-
-
-def numbers(cell: NotebookNode, verb: str) -> list[str | None]:
-    """The first argument of each call of `verb`; None where it is not a literal."""
-    return list(_numbers(cell, verb))
-
-
-def _numbers(cell: NotebookNode, verb: str) -> Iterator[str | None]:
-    for node in ast.walk(parse(cell) or ast.Module([], [])):
-        named = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
-        if named == verb:
-            literal = node.args and isinstance(node.args[0], ast.Constant)
-            yield node.args[0].value if literal else None
+        yield "-", f"expected at least {FEWEST_EXERCISES} cells with check(…), got {cells}", "add exercises"
 
 
 RULES = (checked, claims, exercises)

@@ -14,6 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from .measure import note
+from .minutes import note_reading
 from .notebook import code_cells, give_ids, is_checked, pictures, read, write, write_text
 from .stamp import stamp
 
@@ -46,6 +47,7 @@ def refresh(file: Path, *, address: str, stamp_only: bool = False, root: Path) -
         note(notebook, seconds=time.perf_counter() - began, peak=peak)
         warnings = [f"{file.stem}, cell {name}: on stderr: {said}" for name, said in warned(notebook)]
         tidy(notebook)
+        note_reading(notebook)
     for name, cell in code_cells(notebook):
         for size in pictures(cell):
             if size > PNG_BYTES:

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from nbformat import NotebookNode
 
-from .notebook import tagged
+from .minutes import note_reading
+from .notebook import CHECKED, FOLDED, calls, code_cells, kind, tagged
 
 SETUP = """\
-# On Colab this fetches the course and the packages Colab lacks. Elsewhere only its end acts.
+#@title Set-up: run this cell first. After a restart: Run, Run All Above
 import os
 import subprocess
 import sys
 
-if "google.colab" in sys.modules:
+SCALE = ""  #@param ["", "laptop", "colab", "server"]
+if "google.colab" in sys.modules:  # fetch the course and what Colab lacks
     address = "{address}"
     if not os.path.isdir("../ftkit"):
         if not os.path.isdir("ftkit-course"):
-            clone = ["git", "clone", "--quiet", "--depth", "1", address, "ftkit-course"]
-            subprocess.run(clone, check=True)
+            if "your-name" in address:
+                sys.exit("This copy of the course has no public address yet: "
+                         "write it into pyproject.toml, [project.urls].")
+            clone = ["git", "clone", "--quiet", "--depth", "1"]
+            subprocess.run([*clone, address, "ftkit-course"], check=True)
         os.chdir("ftkit-course/notebooks")
-    sys.path[:0] = [os.path.abspath("."), os.path.abspath("..")]  # the course and ftkit
+    sys.path[:0] = [os.path.abspath("."), os.path.abspath("..")]
+    install = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps"]
     lacking = ["-r", "../data/models.txt", "bitsandbytes>=0.48"]
-    lacking += ["torchao>=0.16,<0.19"]  # with Colab's torchao 0.10 PEFT raises
-    install = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--root-user-action=ignore"]
-    subprocess.run([*install, *lacking], check=True)
+    lacking += ["torchao==0.16.*"]  # with Colab's own PEFT raises
+    subprocess.run([*install, *lacking, "-e", ".."], check=True)
+elif os.path.isdir("../course"):  # a working copy in notebooks/mine
+    os.chdir("..")
+    sys.path[:0] = [os.path.abspath(".")]
 
-from course import check, claim, hint, setup, show, solution
+from course import case, check, claim, hint, setup, show, solution
 
-lab = setup()"""
+lab = setup(scale=SCALE or None)"""
 LINK = "[Open in Colab]"
 
 
@@ -58,3 +66,18 @@ def stamp(notebook: NotebookNode, *, stem: str, address: str) -> None:
         rest = rest[1:]
     title[0]["source"] = "\n".join([first, badge(stem, address), *(["", *rest] if rest else [])])
     setup[0]["source"] = setup_source(address)
+    for _, cell in code_cells(notebook):
+        dress(cell)
+    note_reading(notebook)
+
+
+def dress(cell: NotebookNode) -> None:
+    """Fold a cell by its kind, for JupyterLab and for Colab, and mark what nbval compares."""
+    metadata = cell.setdefault("metadata", {})
+    metadata.pop("jupyter", None)
+    metadata.pop("cellView", None)
+    if kind(cell) in FOLDED:
+        metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    others = [tag for tag in metadata.get("tags", []) if tag != CHECKED]
+    compared = calls(cell, "claim") or calls(cell, "check")
+    metadata["tags"] = [*others, CHECKED] if compared else others

@@ -6,11 +6,10 @@ import ast
 import re
 from collections.abc import Iterator
 
-from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from .form import Found
-from .notebook import Page, code_cells, named_cells, tags
+from .notebook import Page, code_cells, named_cells, parse, tags
 
 REMOVED = {
     "trust_remote_code": "datasets has no scripts any more, and the course runs no model's own code",
@@ -117,14 +116,6 @@ def _said(node: ast.AST) -> Iterator[str | None]:
         yield node.arg
     elif isinstance(node, ast.Dict):
         yield from (key.value for key in node.keys if isinstance(key, ast.Constant))
-
-
-def parse(cell: NotebookNode) -> ast.Module | None:
-    """The cell's Python, magics made calls; None where it is no Python."""
-    try:
-        return ast.parse(TransformerManager().transform_cell(cell["source"]))
-    except SyntaxError:
-        return None
 
 
 def rooted(cell: NotebookNode) -> Iterator[str]:
