@@ -1,10 +1,10 @@
-"""The pictures of notebook 18: a product of thin matrices, cells of a grid, differences, directions."""
+"""The pictures of notebook 18: thin matrices, cells of a grid, differences, singular values, directions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ftkit.style import INK, PALETTE, QUIET, empty, ink_on, ramp, wrapped
+from ftkit.style import INK, PALETTE, QUIET, empty, ink_on, legend, ramp, wrapped
 
 MARKERS = ("o", "s", "^")
 
@@ -13,9 +13,8 @@ def product(weight, b, a, scale: float):
     """W, the thin matrices B and A, and W + scale B A, each as a grid with its numbers."""
     update = scale * b @ a
     parts = (("W", weight), ("B", b), ("A", a), (f"{scale:g} · B A", update), ("W merged", weight + update))
-    columns = [matrix.shape[1] for _, matrix in parts]
     fig = empty(1.9)
-    axes = fig.subplots(1, len(parts), width_ratios=[max(c, 1.4) for c in columns])
+    axes = fig.subplots(1, len(parts))
     limit = max(abs(float(m.min())) for _, m in parts), max(float(m.max()) for _, m in parts)
     for ax, (name, matrix) in zip(axes, parts, strict=True):
         rows, width = matrix.shape
@@ -25,7 +24,8 @@ def product(weight, b, a, scale: float):
                 value = float(matrix[i, j])
                 shade = ramp()(value / (max(limit) * 1.6))
                 ax.text(j, i, f"{value:g}", ha="center", va="center", color=ink_on(shade))
-        ax.set(xlim=(-0.6, max(width, 1) - 0.4), ylim=(2.6, -0.6))
+        middle = (width - 1) / 2  # every panel has the room of W, so that all cells are equally large
+        ax.set(xlim=(middle - 1.6, middle + 1.6), ylim=(2.6, -0.6))
         ax.set_title(name, loc="center")
         ax.axis("off")
     return fig
@@ -62,7 +62,7 @@ def differences(rows: Mapping[str, tuple[float, float, float]], label: str):
     ax = fig.subplots()
     for place, (middle, low, high) in enumerate(rows.values()):
         apart = low > 0 or high < 0
-        ax.plot([low, high], [place, place], color=INK, linewidth=1.4)
+        ax.plot([low, high], [place, place], color=INK, linewidth=1.4, linestyle="-")
         ax.plot(
             middle,
             place,
@@ -79,6 +79,22 @@ def differences(rows: Mapping[str, tuple[float, float, float]], label: str):
     ax.grid(axis="x")
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(label)
+    return fig
+
+
+def spectra(values: Mapping[str, Sequence[float]]):
+    """Singular values, largest first, on a log scale; a marker and a colour for each matrix."""
+    fig = empty()
+    ax = fig.subplots()
+    for (name, column), colour, marker in zip(values.items(), PALETTE, MARKERS, strict=False):
+        numbers = range(1, len(column) + 1)
+        ax.plot(numbers, column, marker=marker, color=colour, linestyle="-", label=name, markersize=6)
+    ax.set_yscale("log")
+    ax.set_xlim(0.4, max(map(len, values.values())) + 0.6)
+    ax.set_xlabel("number of the singular value, largest first")
+    ax.set_ylabel("singular value (log scale)")
+    ax.grid(axis="y")
+    legend(ax, grow=True)
     return fig
 
 
