@@ -1,4 +1,4 @@
-"""The exercises of notebook 18: the forward pass, counting, merging, a verdict, the rank a movement needs."""
+"""The exercises of notebook 18: the forward pass, merging, a verdict, the rank a movement needs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from ..records import Exercise, wrong
 def forward(x: Tensor, weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
     scale = alpha / a.shape[0]  # a is (rank, in)
     return x @ weight.T + scale * (x @ a.T @ b.T)  # thin products first: B A itself is never built
-
-
-def added(shapes: Sequence[tuple[int, int]], rank: int) -> int:
-    return sum(rank * (inputs + outputs) for inputs, outputs in shapes)
 
 
 def merged(weight: Tensor, a: Tensor, b: Tensor, alpha: float, transposed: bool) -> Tensor:
@@ -69,26 +65,6 @@ def _scaled_both(x, weight, a, b, alpha):
 @wrong("you left out the frozen path: x @ weight.T is part of the sum")
 def _without_the_base(x, weight, a, b, alpha):
     return (alpha / a.shape[0]) * (x @ a.T @ b.T)
-
-
-@wrong("you multiplied in by out: rank times the whole matrix; A and B have rank * (in + out)")
-def _product(shapes, rank):
-    return sum(rank * inputs * outputs for inputs, outputs in shapes)
-
-
-@wrong("you counted the frozen matrices; count A and B, which depend on the rank")
-def _whole_matrices(shapes, rank):
-    return sum(inputs * outputs for inputs, outputs in shapes)
-
-
-@wrong("you took B to be as long as A; B is (out, rank), so it counts out, not in")
-def _twice_in(shapes, rank):
-    return sum(2 * rank * inputs for inputs, _ in shapes)
-
-
-@wrong("you counted the first layer only; the sum goes over all of them")
-def _one_layer(shapes, rank):
-    return rank * sum(shapes[0])
 
 
 @wrong("you merged B A without alpha / rank: the merged model is another one")
@@ -253,26 +229,6 @@ EXERCISES = (
     ),
     Exercise(
         number="18.2",
-        reference=added,
-        cases=lambda: [
-            ([(384, 384)], 4),
-            ([(10, 20)], 1),
-            ([(384, 384), (384, 1536), (1536, 384)], 8),
-        ],
-        hints=(
-            "How many numbers are in A, and how many in B? Add the two, for one layer first.",
-            "A is (rank, in) and B is (out, rank): rank * in numbers and rank * out numbers.",
-            "sum(rank * (inputs + outputs) for inputs, outputs in shapes)",
-        ),
-        wrong=(
-            _product,
-            _whole_matrices,
-            _twice_in,
-            _one_layer,
-        ),
-    ),
-    Exercise(
-        number="18.3",
         reference=merged,
         cases=_weights,
         hints=(
@@ -291,7 +247,7 @@ EXERCISES = (
         use=_merge,
     ),
     Exercise(
-        number="18.4",
+        number="18.3",
         reference=verdict,
         cases=lambda: [
             (0.01, 0.03),
@@ -314,7 +270,7 @@ EXERCISES = (
         ),
     ),
     Exercise(
-        number="18.5",
+        number="18.4",
         reference=rank_needed,
         cases=lambda: [
             ([1.0] * 5, 0.55),
