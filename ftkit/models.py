@@ -6,7 +6,9 @@ Only safetensors and JSON are read; code that comes with a model is never run.
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +70,7 @@ def load(name: str, task, *, dropout: float = 0.0, seed: int = 0, pretrained: bo
     place = folder(name)
     _quiet()
     config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+    _refuse_kernels(place)
     for knob, value in config.to_dict().items():  # hidden_dropout_prob, attn_pdrop, attention_dropout, …
         if "drop" in knob and "layerdrop" not in knob and isinstance(value, float | int):
             setattr(config, knob, dropout)
@@ -78,13 +81,42 @@ def load(name: str, task, *, dropout: float = 0.0, seed: int = 0, pretrained: bo
         torch.manual_seed(seed)
         keys = {"dtype": torch.float32, "trust_remote_code": False}
         if pretrained:
-            model = body.from_pretrained(place, config=config, use_safetensors=True, **keys)
+            keys |= {"config": config, "use_safetensors": True, "output_loading_info": True}
+            model, info = body.from_pretrained(place, **keys)
+            _refuse_gaps(model, info["missing_keys"], place)
         else:
             model = body.from_config(config, **keys)
         if ready_made:
             return model
         trunk = model.get_encoder() if family(config).encoder_decoder else model
         return task.auto_class(trunk, outputs=task.outputs)
+
+
+def _refuse_kernels(place: Path) -> None:
+    """Raise ValueError where a folder asks for an attention that transformers would fetch and run."""
+    asked = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    for key in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
+        if asked.get(key) not in (None, "eager", "sdpa"):
+            raise ValueError(
+                f"{place / 'config.json'}: expected {key} to be eager or sdpa, got {asked[key]!r}, which may "
+                "be code from the hub; delete the line"
+            )
+
+
+def _refuse_gaps(model: nn.Module, missing: Iterable[str], place: Path) -> None:
+    """Raise ValueError where a pretrained weight is not in the folder; transformers would make it up.
+
+    A pooling layer and a head may be missing: the first is not used here, the second is trained.
+    """
+    prefix = model.base_model_prefix + "."
+    whole = model.base_model is model  # no head: every weight is a pretrained one
+    gaps = [n for n in missing if (whole or n.startswith(prefix)) and "pooler" not in n.split(".")]
+    if gaps:
+        listed = ", ".join(sorted(gaps)[:4]) + (f" and {len(gaps) - 4} more" if len(gaps) > 4 else "")
+        raise ValueError(
+            f"{place}: expected all pretrained weights, got none for {listed}; the files are damaged or of "
+            "another model: fetch or save it again"
+        )
 
 
 def _refuse_other_kind(auto_class: type, config, name: str) -> None:

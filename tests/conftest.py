@@ -1,4 +1,4 @@
-"""What every test runs under: no network, two threads, and the CPU unless asked for -m gpu."""
+"""What every test runs under: no network, one thread, and the CPU unless asked for -m gpu."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
     os.environ[variable] = "1"  # before any of the libraries is imported
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["OMP_NUM_THREADS"] = "2"  # also for the processes that tests start
+os.environ["OMP_NUM_THREADS"] = "1"  # also for the processes and kernels that tests start
 
 import pytest  # noqa: E402
 
@@ -36,11 +36,11 @@ def own_cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def two_threads():
-    """The same sums in the same order on every machine, and room for a neighbour."""
+def one_thread():
+    """The same sums in the same order on every machine, and room for the worker beside (pytest -n 2)."""
     import torch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refresh(asked) -> int:
+    from course.author import contents
     from course.author.refresh import refresh
 
     place, failed = root(), []
@@ -49,6 +50,8 @@ def _refresh(asked) -> int:
         print(f"{file.stem}: {done.seconds:.0f} s, {done.size / 1024:.0f} KB", flush=True)
         for warning in done.warnings:
             print(f"  warning: {warning}", file=sys.stderr, flush=True)
+    for name in contents.refresh(place):
+        print(f"{name}: contents")
     if failed:
         print(f"not refreshed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

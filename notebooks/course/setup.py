@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import random
+import sys
 from dataclasses import dataclass
 
 from ftkit.place import device, native_precision
 from ftkit.scales import scale_name
+
+from .kernel import listen
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ def setup(*, scale: str | None = None, seed: int = 0) -> Lab:
     import numpy
     import torch
 
+    if "IPython" in sys.modules:
+        from IPython import get_ipython
+
+        listen(get_ipython())
     chosen = scale_name(scale)
     os.environ["FTKIT_SCALE"] = chosen
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # PEFT imports it; it misses the hub's kernels

@@ -37,6 +37,7 @@ def address(tmp_path):
     """JupyterLab on a copy of the course, so that saving changes nothing here; its address with the token."""
     (tmp_path / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / "00_start_here.ipynb", tmp_path / "notebooks")
+    (tmp_path / "notebooks" / "course").symlink_to(ROOT / "notebooks" / "course")  # a learner has it, too
     shutil.copytree(ROOT / "data", tmp_path / "data")
     settings = tmp_path / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
@@ -99,11 +100,13 @@ def wait_for_answer(page, *, before):
     raise AssertionError("the widget did not answer within 30 s")
 
 
-def test_notebook_00_runs_in_jupyterlab_and_its_widget_answers(address):
+def test_notebook_00_runs_in_jupyterlab_and_its_widget_answers(address, tmp_path):
     from playwright.sync_api import sync_playwright
 
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     errors, outside = [], []
+    original = tmp_path / "notebooks" / "00_start_here.ipynb"
+    before_it = original.read_bytes()
 
     def note(url):
         if urlparse(url).hostname not in ("127.0.0.1", None):
@@ -118,6 +121,10 @@ def test_notebook_00_runs_in_jupyterlab_and_its_widget_answers(address):
         page.goto(address)
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
         page.get_by_text("(ipykernel) | Idle").first.wait_for(timeout=60_000)  # else it asks for a kernel
+        assert "/notebooks/mine/00_start_here.ipynb" in page.url
+        assert page.locator(".jp-OutputArea-output").count() == 0  # a prediction is a prediction
+        assert page.locator(".jp-FileBrowser:visible").count() == 0  # nothing beside the page at first
+        assert page.locator(".jp-toast-message, .Toastify__toast").count() == 0  # no question about news
         run_all(page)
         wait_until_run(page, seconds=240)
         assert page.locator(PROMPTS).count() >= 10
@@ -147,3 +154,4 @@ def test_notebook_00_runs_in_jupyterlab_and_its_widget_answers(address):
     assert "positive" in fine_tuned[0] and "negative" in fine_tuned[1]
     assert errors == []
     assert outside == []
+    assert original.read_bytes() == before_it  # the learner saves a copy

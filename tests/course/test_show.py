@@ -19,7 +19,7 @@ from course import progress as exercise_file
 from course import show
 from course.author.notebook import root
 from course.records import Exercise
-from course.show import live, outputs, sentence, solved, widgets
+from course.show import contents, live, outputs, sentence, solved, widgets
 from matplotlib.colors import to_rgb, to_rgba
 from PIL import Image
 from torch import nn
@@ -94,6 +94,12 @@ FIGURES = {
     ),
     "standings": lambda: show.standings(MEASURED, majority=0.53),
     "pareto": lambda: show.pareto(MEASURED),
+    "contents": lambda: contents.draw(
+        {f"{i:02}b": [f"{i // 4:02}b", f"{i // 3:02}b"] if i else [] for i in range(37)},
+        titles={f"{i:02}b": LONG for i in range(37)},
+        short={"01b"},
+        day={"01b", "05b"},
+    ),
     "strips": lambda: solved.strips({f"{i:02}_unsupervised_and_semi": ["a"] * 5 for i in range(33)}, ["a"]),
 }
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small import head
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from torch import nn
 from transformers import (
     AutoModel,
+    AutoModelForMaskedLM,
     BertConfig,
     BertModel,
     DistilBertConfig,
@@ -655,3 +657,36 @@ def test_the_head_is_what_surgery_calls_a_head(tmp_path):
         model = load(place, some_task(place))
         assert isinstance(model, nn.Module)
         assert sum(p.numel() for p in head(model)) == 3 * 16 + (3 if kind == "bert" else 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_that_lacks_a_pretrained_weight_is_refused_by_name(kind, tmp_path):
+    place = tiny(tmp_path / kind, kind)
+    weights = load_file(place / "model.safetensors")
+    gone = [name for name in weights if ".1." in name]  # the second block
+    assert gone
+    save_file({name: w for name, w in weights.items() if name not in gone}, place / "model.safetensors")
+    message = refusal(load, str(place), some_task(place))
+    assert "expected all pretrained weights, got none for" in message
+    assert f"and {len(gone) - 4} more" in message
+
+
+def test_a_missing_pooler_and_a_missing_head_are_no_gap(tmp_path):
+    place = tiny(tmp_path / "bert", "bert")
+    weights = load_file(place / "model.safetensors")
+    save_file({n: w for n, w in weights.items() if not n.startswith("pooler")}, place / "model.safetensors")
+    assert load(str(place), some_task(place))
+    masked = types.SimpleNamespace(auto_class=AutoModelForMaskedLM)
+    assert load(str(place), masked)
+
+
+def test_an_attention_from_the_hub_is_refused(tmp_path):
+    place = tiny(tmp_path / "gpt2", "gpt2")
+    config = json.loads((place / "config.json").read_text())
+    for key in ("attn_implementation", "_attn_implementation"):
+        (place / "config.json").write_text(json.dumps(config | {key: "someone/kernel"}))
+        assert "got 'someone/kernel', which may be code from the hub" in refusal(
+            load, str(place), some_task(place)
+        )
+    (place / "config.json").write_text(json.dumps(config | {"attn_implementation": "eager"}))
+    assert load(str(place), some_task(place))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
-from .notebook import calls, is_visible, pictures, tagged
+from .notebook import calls, is_visible, pictures, tagged, tags
 
 LINE = "**Reading:**"
 WORDS_A_MINUTE = 150  # technical prose, read once and thought about
@@ -74,6 +74,8 @@ def line(notebook: NotebookNode) -> str:
 def _sections(cells: list[NotebookNode]) -> list[Section]:
     found = [{"title": "Opening"}]
     for cell in cells:
+        if "contents" in tags(cell):  # made by refresh and looked things up in, not read
+            continue
         if cell["cell_type"] == "markdown":
             fenced = False  # a # there is a comment
             for part in cell["source"].splitlines():
