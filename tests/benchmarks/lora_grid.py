@@ -1,10 +1,10 @@
 """What rank, alpha, targets and dropout do to LoRA: python tests/benchmarks/lora_grid.py [--seeds 3]
 
-MiniLM-L6 on the short reviews, one epoch, batches of 16. Each method's learning rate is the one of a few whose
-seed 0 had the lowest loss on the judges; every cell of the grid trains at LoRA's rate. The judges are
+MiniLM-L6 on the short reviews, one epoch, batches of 16. Each method's learning rate is the one of a few
+whose seed 0 had the lowest loss on the judges; every cell of the grid trains at LoRA's rate. The judges are
 short reviews of training and validation that no run is trained on. The test split is opened once per seed for
 three finalists. Rows go to data/measured/lora.jsonl one by one; what is there is not measured again. About
-twenty minutes of one core.
+fifteen minutes of one core.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def cells(rates: dict[str, float], seeds: int) -> Iterator[Cell]:
         for name, strategy in METHODS.items():
             yield Cell(name, strategy, rates[name], seed)
         yield Cell("LoRA at full's rate", LoRA(rank=4), rates["full"], seed)
-        # A's rate a quarter of LoRA's and B's four times: sixteen between them, their mean (of logarithms) held
+        # a quarter of LoRA's rate for A and four times it for B: the mean of their logarithms is held
         yield Cell("LoRA+", LoRA(rank=4, b_lr_scale=16.0), rates["LoRA"] / 4, seed)
         for name, strategy in (GRID | OTHERS).items():
             if strategy != METHODS["LoRA"]:  # the base is there already
