@@ -179,9 +179,8 @@ def prune(folder: str | Path, *, keep: int = 2, evaluations: Sequence[Evaluation
     kept = {*all_in(folder)[-keep:], best(folder, evaluations, hashes=False)}
     for place in all_in(folder):
         if place not in kept:
-            (place / MANIFEST).unlink(
-                missing_ok=True
-            )  # first, so that an interrupted deletion is no checkpoint
+            # the manifest first, so that an interrupted deletion is no checkpoint
+            (place / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(place)
 
 

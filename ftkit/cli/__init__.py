@@ -20,7 +20,22 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 when all went well, 2 after bad input (one line on stderr), 130 after Ctrl-C."""
+    """Run one verb; 0 when all went well, 2 after bad input (one line on stderr), 130 after Ctrl-C, and 141
+    when whoever read the output has had enough, as `| head` does."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            print(end="", flush=True)  # at the interpreter's own flush nothing catches an error
+    except OSError as error:  # of the standard output: `_run` has answered all others
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"ftkit: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="ftkit", description="Fine-tune language models on your own data.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, module in VERBS.items():
@@ -31,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _in_a_line
             return VERBS[given.verb].run(given)
+    except BrokenPipeError:
+        raise
     except (ValueError, FloatingPointError, OSError) as error:
         if os.environ.get("RANK", "0") == "0":  # with several processes, the first speaks for all
             print(f"ftkit: error: {' '.join(str(error).split())}", file=sys.stderr)

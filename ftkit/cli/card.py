@@ -77,6 +77,7 @@ def write(folder: Path, *, settings: Settings, run: Run, results: dict) -> None:
 def _card(settings: Settings, run: Run, found: dict) -> str:
     from ..models import repository
 
+    base = Path(repository(settings.model))  # of a folder its name only: its place is nobody else's business
     labels = [_escaped(label) for label in run.task.labels]
     matrix = "\n".join(
         f"| {label} | " + " | ".join(map(str, row)) + " |"
@@ -88,7 +89,7 @@ A text classifier: {", ".join(labels)}.
 
 | | |
 |---|---|
-| base model | {repository(settings.model)} |
+| base model | {base.name if base.is_dir() else base.as_posix()} |
 | strategy | `{settings.recipe()!r}` |
 | data | `{Path(settings.data).name}`, column `{settings.text}` to column `{settings.label}` |
 | rows | {", ".join(f"{count} {split}" for split, count in found["rows"].items())} |

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
+from ..records import TrainConfig
 from .finetune import tuned
 from .settings import CHECKPOINTS, load
 
@@ -31,11 +34,31 @@ def run(given: argparse.Namespace) -> int:
     texts = [text for one in given.inputs for text in _texts(one, given.text or saved.text)]
     tokenizer = models.tokenizer(saved.model)
     task = Classification(tokenizer, saved.labels, (), (), (), max_tokens=saved.max_tokens)
-    trained = Run(tuned(saved, task), task, saved.train)
+    config = _computable(saved.train)
+    with warnings.catch_warnings(action="ignore"):  # advice on training, given when it trained
+        trained = Run(tuned(saved, task), task, config)
     checkpoint.restore_parameters(trained, checkpoint.best(given.folder / CHECKPOINTS))
-    for answer in predict(trained.tuned.model, task, texts):
+    with trained.autocast():
+        answers = predict(trained.tuned.model, task, texts)
+    for answer in answers:
         print(f"{answer.label}\t{answer.probability:.4f}")
     return 0
+
+
+def _computable(config: TrainConfig) -> TrainConfig:
+    """The run's settings; in fp32 on a machine that only emulates the precision it was trained in."""
+    from ..place import device, usable_precision
+
+    try:
+        usable_precision(config.precision, device())
+    except ValueError:
+        warnings.warn(
+            f"this machine does not compute in {config.precision}, the run's precision; fp32 is used, and "
+            "probabilities may differ in the third decimal",
+            stacklevel=2,
+        )
+        return replace(config, precision="fp32")
+    return config
 
 
 def _texts(one: str, column: str) -> list[str]:

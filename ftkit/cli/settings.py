@@ -86,12 +86,26 @@ def strategy_options() -> dict[str, dict[str, tuple[type, Field]]]:
 
 
 def asked(given: argparse.Namespace) -> dict:
-    """The settings that were given, by name; file names made absolute."""
+    """The settings that were given, by name; names of files and of a model's folder made absolute.
+
+    Absolute rather than relative to the run folder: a run folder is moved more often than what it was made
+    from, and `ftkit predict` works in any working directory.
+    """
     known = {one.name for record in (Settings, TrainConfig) for one in fields(record)} | set(
         strategy_options()
     )
     values = {name: value for name, value in vars(given).items() if name in known}
-    return values | {name: str(Path(values[name]).resolve()) for name in FILES if name in values}
+    places = [name for name in FILES if name in values]
+    if "model" in values and _is_folder(values["model"]):
+        places.append("model")
+    return values | {name: str(Path(values[name]).resolve()) for name in places}
+
+
+def _is_folder(model: str) -> bool:
+    """Whether a model's name is that of a folder, rather than a scale's, the course's or the hub's."""
+    from ..models import repository
+
+    return repository(model) == model and Path(model).is_dir()
 
 
 def settings(values: dict) -> Settings:

@@ -35,7 +35,11 @@ def shown(value: Any) -> str:
         if math.prod(value.shape) > MANY:
             return f"a tensor of shape {tuple(value.shape)}"
         return shown(_rounded(value.tolist()))
-    text = f"{value:.6g}" if isinstance(value, float) else repr(_rounded(value))
+    if type(value) in (list, tuple) and any(isinstance(one, (torch.Tensor, numpy.ndarray)) for one in value):
+        parts = ", ".join(map(shown, value))
+        text = f"[{parts}]" if isinstance(value, list) else f"({parts})"
+    else:
+        text = f"{value:.6g}" if isinstance(value, float) else repr(_rounded(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -23,7 +23,8 @@ FLAGS = [
     "--disable-background-networking",
 ]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputPrompt"
+# a folded cell has no number, only a placeholder's empty prompt
+PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputPrompt:not(.jp-Placeholder-prompt)"
 PAGE = re.compile(r"http://127\.0\.0\.1:\d+/lab/tree/\S+\?token=[0-9a-f]+")
 
 pytestmark = [

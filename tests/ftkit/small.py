@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import (
     BertConfig,
@@ -16,6 +17,7 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
 )
 
 from ftkit.heads import Classifier
@@ -82,6 +84,17 @@ class Words:
     def __call__(self, texts, truncation=False, max_length=None, verbose=True):
         ids = [[int(w[1:]) if w[1:].isdigit() else 1 for w in text.split()] for text in texts]
         return {"input_ids": [i[:max_length] if truncation else i for i in ids]}
+
+
+def save_tokenizer(folder, words: list[str]) -> int:
+    """Save a tokenizer that knows these words and four special tokens; return how many tokens it has."""
+    tokens = {word: i for i, word in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *words])}
+    raw = Tokenizer(models.WordLevel(tokens, unk_token="[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=64, **names).save_pretrained(folder)
+    return len(tokens)
 
 
 def classification(n: int = 37, *, seed: int = 1, labels: int = 2, shortest: int = 3, longest: int = 20):

@@ -163,7 +163,7 @@ def lines_of(place):
 
 def test_the_workbench_is_small():
     lines = [line for path in FILES for line in path.read_text("utf-8").splitlines() if line.strip()]
-    assert len(lines) <= 5500
+    assert len(lines) <= 5600
 
 
 def test_the_loop_is_one_screen():

@@ -679,6 +679,42 @@ def test_the_same_parameters_at_other_speeds_are_another_strategy(late, tmp_path
     refused(start(table.model, strategy=Other()), place)
 
 
+def test_the_same_parameters_with_another_decay_are_another_strategy(tmp_path):
+    place = checkpoint.save(advance(begin("sleepers"), 2), tmp_path)
+    tuned = Sleepers().apply(bert(dropout=0.1))
+
+    class Other:
+        def apply(self, model):
+            return Tuned(model, (dataclasses.replace(tuned.groups[0], weight_decay=0.25), tuned.groups[1]))
+
+    assert "decay 0.25" in refused(start(tuned.model, strategy=Other()), place)
+
+
+def test_six_mismatches_are_named_and_the_rest_counted(tmp_path):
+    place = checkpoint.save(advance(begin("full"), 1), tmp_path)
+    whole = len(list(bert().named_parameters()))
+    message = refused(begin(), place)
+    assert message.count("is not trained here") == 6
+    assert f"and {whole - 2 - 6} more" in message  # the head's two are trained here
+
+
+def test_only_another_strategys_weights_are_refused_as_a_whole_checkpoint_is(tmp_path):
+    place = checkpoint.save(advance(begin("full"), 1), tmp_path)
+    run = begin()
+    before = fingerprint(run)
+    with pytest.raises(ValueError, match="saved by another strategy or model"):
+        checkpoint.restore_parameters(run, place)
+    assert fingerprint(run) == before
+
+
+def test_the_scale_of_half_precision_gradients_comes_back(tmp_path):
+    run, other = advance(begin(), 1), begin()
+    run.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    other.scaler = torch.amp.GradScaler("cpu")
+    checkpoint.restore(other, checkpoint.save(run, tmp_path))
+    assert other.scaler.get_scale() == 1024.0
+
+
 OTHER = {
     "lr": 0.5,
     "epochs": 3,
@@ -866,6 +902,18 @@ def test_a_checkpoint_that_is_older_than_a_setting_has_the_settings_default(tmp_
     again = begin()
     checkpoint.restore(again, place)
     assert again.step == 2
+
+
+def test_a_checkpoint_of_a_newer_ftkit_is_read_as_far_as_it_is_known(tmp_path):
+    run = saved(tmp_path, steps=(2,))
+    place = tmp_path / "step-000002"
+    state = json.loads((place / "state.json").read_text())
+    state["steps"] = [step | {"colour": "red"} for step in state["steps"]]
+    (place / "state.json").write_text(json.dumps(state))
+    rewrite_manifest(place)
+    again = begin()
+    checkpoint.restore(again, place)
+    assert again.steps == run.steps
 
 
 def rewrite_manifest(place):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import socket
@@ -11,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from small import save_tokenizer
+from transformers import BertConfig, BertModel
 
 from ftkit.cli import card, main, settings
 from ftkit.strategies import STRATEGIES, USUAL_LR
@@ -28,14 +29,9 @@ NEUTRAL = ["the", "a", "soup", "room", "film", "book", "was", "very", "with", "o
 def tiny(tmp_path_factory):
     """A folder with a random two-block BERT and a tokenizer that knows some thirty words."""
     folder = tmp_path_factory.mktemp("model")
-    words = {w: i for i, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *GOOD, *BAD, *NEUTRAL])}
-    raw = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=64, **names).save_pretrained(folder)
+    vocabulary = save_tokenizer(folder, [*GOOD, *BAD, *NEUTRAL])
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **size)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=vocabulary, max_position_embeddings=64, **size)).save_pretrained(folder)
     return folder
 
 
@@ -117,6 +113,58 @@ def test_a_predicted_probability_is_that_of_the_best_evaluation(data, tiny, tmp_
     main(["predict", str(tmp_path / "a"), str(data)])
     assert capsys.readouterr().out == once
     assert first["validation"]["loss"] > 0
+
+
+def test_a_model_named_by_a_relative_path_is_found_from_any_folder(data, tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine").symlink_to(tiny)
+    monkeypatch.chdir(tmp_path)
+    assert main(finetune(data, "mine", "runs/a", "--epochs", "1")) == 0
+    assert settings.load(Path("runs/a")).model == str(tiny)
+    assert f"| base model | {tiny.name} |" in Path("runs/a/model-card.md").read_text()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["finetune", "--out", "../runs/a", "--model", "../mine", "--resume"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "../runs/a", "the soup was good"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_models_name_that_is_no_folders_is_kept_as_it_is(tmp_path, monkeypatch):
+    for name in ("encoder", "tiny-bert"):  # a folder of that name is not what models.folder takes
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("encoder", "tiny-bert", "owner/model"):
+        assert settings.asked(argparse.Namespace(model=name)) == {"model": name}
+
+
+def mean_loss(printed: str, labels: list[str]) -> float:
+    """The loss that predict's lines have, by the labels that there are: in nats."""
+    lines = [line.split("\t") for line in printed.splitlines()]
+    right = [
+        float(p) if answer == label else 1 - float(p)
+        for (answer, p), label in zip(lines, labels, strict=True)
+    ]
+    return -sum(map(math.log, right)) / len(right)
+
+
+def test_predict_computes_in_the_precision_of_the_run(data, tiny, tmp_path, capsys):
+    out, test = tmp_path / "a", tmp_path / "test.csv"
+    write(test, ["text,label", *(f"{text},{label}" for text, label in rows(40))])
+    more = ["--strategy", "full", "--epochs", "2", "--precision", "bf16", "--test", str(test)]
+    assert main(finetune(data, tiny, out, *more)) == 0
+    record, measured = json.loads((out / "run.json").read_text()), {}
+    for precision in ("bf16", "fp32", "auto", "fp16"):
+        train = record["train"] | {"precision": precision}
+        (out / "run.json").write_text(json.dumps(record | {"train": train}))
+        capsys.readouterr()
+        assert main(["predict", str(out), str(test)]) == 0
+        printed = capsys.readouterr()
+        measured[precision] = mean_loss(printed.out, [label for _, label in rows(40)])
+        assert ("does not compute in fp16" in printed.err) == (precision == "fp16")
+    evaluated = results(out)["test"]["loss"]
+    rounded = 4e-5  # to the four decimals that are printed
+    assert abs(measured["bf16"] - evaluated) < rounded < abs(measured["fp32"] - evaluated), measured
+    assert measured["auto"] == measured["fp16"] == measured["fp32"]
 
 
 def test_an_existing_output_folder_is_refused_and_left_as_it_is(data, tiny, tmp_path, capsys):
@@ -325,6 +373,29 @@ def test_doctor_reports_and_says_what_is_missing(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("FTKIT_DATA", str(tmp_path / "nowhere"))
     assert main(["doctor", "--offline"]) == 2
     assert "✗ data" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "unbuffered"), [(["--help"], ""), (["doctor", "--offline"], "1")])
+def test_output_that_nobody_reads_any_more_ends_a_command_quietly(arguments, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head -1` does after the first line
+    ended = subprocess.run(
+        [sys.executable, "-m", "ftkit", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_output_that_finds_no_room_is_one_line():
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([sys.executable, "-m", "ftkit", "--help"], stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 2
+    assert ended.stderr.decode().startswith("ftkit: error: ") and ended.stderr.count(b"\n") == 1
 
 
 def test_lab_needs_a_clone(monkeypatch, tmp_path, capsys):

@@ -11,7 +11,7 @@ from ftkit.families import FAMILIES, family
 from ftkit.loop import Run, updates
 from ftkit.records import TrainConfig
 from ftkit.strategies import STRATEGIES, Full, GradualUnfreezing, LoRA, PrefixTuning, PromptTuning, QLoRA
-from ftkit.surgery import blocks, layer_groups, trained_by
+from ftkit.surgery import blocks, in_out, layer_groups, matching, trained_by
 
 ARCHITECTURES = [*SHAPES, "fnet"]
 SMALL = {
@@ -96,9 +96,28 @@ def test_an_encoder_decoders_blocks_are_layers_in_order():
         transformers.T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
     )
     groups = dict(layer_groups(model))
-    assert list(groups) == ["embeddings", "block 0", "block 1", "block 2", "block 3", "output"][: len(groups)]
+    assert list(groups) == ["embeddings", "block 0", "block 1", "block 2", "block 3", "output"]
     assert all(name.startswith("encoder.block.0") for name in groups["block 0"])
-    assert any(name.startswith("decoder.block.0") for name in groups["block 2"])
+    assert groups["block 1"][-1] == "encoder.final_layer_norm.weight"
+    assert all(name.startswith("decoder.block.0") for name in groups["block 2"])
+    assert groups["output"] == ["decoder.final_layer_norm.weight"]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_familys_layers_are_those_of_their_roles(name):
+    model, width = classifier(name), 32
+    known = family(model)
+
+    def sizes(target):
+        return [in_out(model.get_submodule(layer)) for layer in matching(model, target)]
+
+    feed_forward = sizes(known.feed_forward_out)
+    assert len(feed_forward) >= len(blocks(model)) and all(i > width == o for i, o in feed_forward)
+    if known.attention_out:
+        assert set(sizes(known.attention_out)) == {(width, width)}
+    assert all(i == width and o > 0 for target in known.keys_values for i, o in sizes(target))
+    ends = [target.split(".")[-1][0] for target in known.keys_values]
+    assert len(ends) < 2 or ends == ["k", "v"]
 
 
 def test_two_layers_of_a_new_head_both_train():

@@ -128,6 +128,16 @@ def test_fresh_keeps_the_learners_under_another_name_and_never_overwrites_that_e
     assert [(course / "mine" / name).read_bytes() for name in names] == kept
 
 
+def test_fresh_with_a_number_leaves_the_others_that_have_changed(course):
+    copies(course)
+    own = work(course / "mine" / "02b_others.ipynb")
+    change(course)
+    change(course, "02b_others")
+    done = copies(course, fresh=["18"])
+    assert [stem for stem, _ in done.renewed] == ["18_lora"] and done.behind == ("02b_others",)
+    assert (course / "mine" / "02b_others.ipynb").read_bytes() == own
+
+
 def test_fresh_replaces_a_copy_that_was_never_worked_in(course):
     copies(course)
     change(course)
@@ -282,9 +292,14 @@ def test_lab_without_jupyterlab_says_what_to_install(course, started, monkeypatc
     assert not (course / "mine").exists()
 
 
-def test_on_windows_the_command_waits_for_jupyterlab(monkeypatch):
+@pytest.mark.parametrize(("system", "way"), [("nt", "waits"), ("posix", "becomes")])
+def test_the_command_becomes_jupyterlab_and_on_windows_waits_for_it(monkeypatch, system, way):
     called = []
-    monkeypatch.setattr(lab.os, "name", "nt")
-    monkeypatch.setattr(lab.subprocess, "call", lambda command, env: called.append(command) or 3)
-    assert lab.become(["jupyter"], {}) == 3
-    assert called == [["jupyter"]]
+    with monkeypatch.context() as patch:  # pathlib asks for os.name as well
+        patch.setattr(lab.os, "name", system)
+        patch.setattr(lab.subprocess, "call", lambda command, env: called.append(("waits", command)) or 3)
+        patch.setattr(
+            lab.os, "execve", lambda path, *given: called.append(("becomes", given[0])), raising=False
+        )
+        lab.become(["jupyter"], {})
+    assert called[0] == (way, ["jupyter"])

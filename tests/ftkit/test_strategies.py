@@ -334,6 +334,29 @@ def test_kept_features_are_forgotten_when_the_trunk_changes():
     assert not torch.allclose(logits(model), before, atol=1e-3)
 
 
+def test_a_write_past_torch_is_seen_at_the_next_evaluation_and_by_the_updates_after_it():
+    run = start(strategy=HeadOnly(cache=True))
+    model, steps = run.tuned.model, updates(run)
+    next(steps)
+    run.task.score(model, run.task.validation)
+    version = model.trunk_version()
+    model.model.trunk.embeddings.word_embeddings.weight.data.mul_(2)
+    assert model.trunk_version() == version  # torch has counted no change
+    assert run.task.score(model, run.task.validation) == run.task.score(model.model, run.task.validation)
+    seen = []
+    model.model.trunk.register_forward_hook(lambda *_: seen.append(1))
+    next(steps)
+    assert seen, "the update was computed from features of weights that are gone"
+
+
+def test_kept_features_stay_over_evaluations_of_a_trunk_that_nobody_wrote_to():
+    run = finish(start(strategy=HeadOnly(cache=True), epochs=1))
+    run.task.score(run.tuned.model, run.task.validation)
+    kept = dict(run.tuned.model.kept)
+    run.task.score(run.tuned.model.train(), run.task.validation)
+    assert all(run.tuned.model.kept[text] is features for text, features in kept.items())
+
+
 def test_kept_features_are_those_without_dropout():
     model = HeadOnly(cache=True).apply(bert(dropout=0.5)).model.train()
     kept = logits(model)

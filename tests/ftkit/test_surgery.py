@@ -6,9 +6,12 @@ from small import CLASSIFIERS, bert, gpt2, head, language_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from ftkit.records import Tuned
 from ftkit.strategies.qlora import four_bit
 from ftkit.surgery import (
+    all_linear,
     freeze,
+    head_names,
     in_out,
     is_linear,
     is_transposed,
@@ -20,7 +23,9 @@ from ftkit.surgery import (
     replace,
     tensors,
     trainable,
+    trained_by,
     trunk,
+    unwrap,
     with_matrix,
 )
 
@@ -181,5 +186,44 @@ def test_what_four_bit_weights_are_scaled_by_counts_as_memory():
     held = sum(t.numel() * t.element_size() for t in tensors(layer))
     assert held == 64 * 64 // 2 + 4 * 64 + 4 * 64 * 64 // 64 + 4 * 16  # weights, bias, scales, the 16 levels
     twice = sum(t.numel() * t.element_size() for t in tensors(four_bit(nn.Linear(512, 512))))
-    once = sum(t.numel() * t.element_size() for t in tensors(four_bit(nn.Linear(512, 512), double=False)))
-    assert twice < once
+    scales = 512 * 512 // 64  # a byte each, and scaled in their turn: 256 to a scale, 256 levels, an offset
+    assert twice == 512 * 512 // 2 + 4 * 512 + scales + 4 * scales // 256 + 4 * 256 + 4 + 4 * 16
+
+
+def test_all_linear_layers_are_those_below_the_output():
+    assert all_linear(bert()) == ("dense", "key", "query", "value")
+    assert all_linear(language_model()) == ("c_attn", "c_fc", "c_proj")
+
+
+def test_a_weight_keeps_its_precision_when_it_is_exchanged():
+    layer = nn.Linear(3, 5).to(torch.bfloat16)
+    assert with_matrix(layer, torch.randn(5, 3)).weight.dtype == torch.bfloat16
+
+
+def test_a_head_is_named_by_a_whole_part_of_a_name():
+    model = nn.ModuleDict(
+        {"score": nn.Linear(2, 2), "scores": nn.Linear(2, 2), "classifiers": nn.Linear(2, 2)}
+    )
+    assert head_names(model) == ["score.weight", "score.bias"]
+
+
+def test_what_trains_besides_the_head_has_no_part_of_it():
+    freeze(model := bert())
+    names = ["trunk.embeddings.word_embeddings.weight"]
+    tuned = Tuned(model, trainable(model, names, name="some"))
+    assert [tuple(p.shape) for p in trained_by(tuned, besides="head")] == [(64, 32)]
+    assert len(trained_by(tuned)) == 3
+
+
+def test_unwrap_puts_back_what_was_wrapped():
+    class Wrapped(nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base = base
+
+    model = bert()
+    before = dict(model.named_modules())
+    replace(model, ("query", "dense"), Wrapped)
+    assert len(dict(model.named_modules())) > len(before)
+    after = dict(unwrap(model, Wrapped).named_modules())
+    assert after.keys() == before.keys() and all(after[name] is before[name] for name in before)

@@ -1,10 +1,9 @@
-"""Notebook 00: accuracy, the majority baseline, how many numbers train, and when to say "not sure"."""
+"""Notebook 00: accuracy, the loss of one answer, and the majority baseline."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-
-import torch
 
 from ..records import Exercise, wrong
 
@@ -25,23 +24,99 @@ def accuracy_of_errors(answers, truth):
     return sum(answer != true for answer, true in zip(answers, truth, strict=True)) / len(truth)
 
 
-@wrong("// cuts off what is behind the point; a share needs /")
+@wrong("this is all or nothing: // drops the digits behind the point, and == compares two lists as wholes")
 def accuracy_whole(answers, truth):
     return sum(answer == true for answer, true in zip(answers, truth, strict=True)) // len(truth)
 
 
-@wrong('you counted right "positive" answers only; a right "negative" is right too')
-def accuracy_of_positives(answers, truth):
-    right = sum(answer == true == "positive" for answer, true in zip(answers, truth, strict=True))
-    return right / len(truth)
+@wrong("this is a percentage; a share runs from 0 to 1, so leave out the 100")
+def accuracy_percent(answers, truth):
+    return 100 * accuracy(answers, truth)
+
+
+@wrong("you asked whether each answer stands anywhere in truth; compare it with the one at its own place")
+def accuracy_anywhere(answers, truth):
+    return sum(answer in truth for answer in answers) / len(truth)
+
+
+@wrong("your loop returns in its first round; put the return behind the loop, not inside it")
+def accuracy_of_first(answers, truth):
+    return (answers[0] == truth[0]) / len(truth)
 
 
 def accuracy_cases():
-    yes, no = "positive", "negative"
     return [
-        ([yes, no, no, yes], [yes, no, yes, yes]),
-        ([no, no, no, no, no], [yes, no, no, yes, yes]),
-        ([yes, yes, no], [yes, yes, yes]),
+        (["films", "books", "books", "trips"], ["films", "books", "trips", "hotels"]),  # half of them right
+        (["films", "books", "books", "trips", "films"], ["films", "books", "trips", "trips", "hotels"]),
+        (["negative", "positive"], ["positive", "negative"]),
+        (["positive", "positive", "negative"], ["positive", "positive", "negative"]),
+        (["negative"] * 4, ["positive", "negative", "negative", "positive"]),
+    ]
+
+
+def loss_of(logits, label):  # a list of two numbers; 0 or 1, the place of the true label
+    """Minus the natural logarithm of the probability that the softmax gives to the true label."""
+    raised = [math.exp(z) for z in logits]
+    return -math.log(raised[label] / sum(raised))
+
+
+@wrong("the minus is missing: the logarithm of a probability is below 0, and a loss is above it")
+def loss_without_minus(logits, label):
+    return -loss_of(logits, label)
+
+
+@wrong("this is the probability of the true label; the loss is minus its logarithm")
+def loss_without_log(logits, label):
+    return math.exp(-loss_of(logits, label))
+
+
+@wrong("this is the loss of the other label; take the probability at the place label")
+def loss_of_other(logits, label):
+    return loss_of(logits, 1 - label)
+
+
+@wrong("you took the same place whatever label is; the true label's probability stands at the place label")
+def loss_of_negative(logits, label):
+    return loss_of(logits, 0)
+
+
+@wrong("the sum is missing: e to the logit becomes a probability when you divide it by the sum of both")
+def loss_without_sum(logits, label):
+    return -math.log(math.exp(logits[label]))
+
+
+@wrong("you divided the logits themselves by their sum; raise e to each logit first")
+def loss_without_exp(logits, label):
+    return -math.log(logits[label] / sum(logits))
+
+
+@wrong("you took one logit by itself (a sigmoid); here the two labels share one sum")
+def loss_by_sigmoid(logits, label):
+    return math.log(1 + math.exp(-logits[label]))
+
+
+@wrong("this logarithm has base 10; math.log is the natural one")
+def loss_in_base_ten(logits, label):
+    return loss_of(logits, label) / math.log(10)
+
+
+@wrong("this logarithm has base 2; math.log is the natural one")
+def loss_in_bits(logits, label):
+    return loss_of(logits, label) / math.log(2)
+
+
+@wrong("you stopped at the probabilities; return minus the logarithm of the true label's")
+def loss_as_list(logits, label):
+    return [math.exp(z) / sum(map(math.exp, logits)) for z in logits]
+
+
+def loss_cases():
+    return [
+        ([1.0, 1.0], 0),  # the same for both labels
+        ([2.0, 1.0], 1),
+        ([2.0, 1.0], 0),
+        ([-1.5, 0.5], 1),
+        ([3.0, -2.0], 1),
     ]
 
 
@@ -71,92 +146,25 @@ def majority_label(train_labels, test_labels):
     return Counter(train_labels).most_common(1)[0][0]
 
 
+@wrong("you counted how often it is right; divide by the number of test labels")
+def majority_counted(train_labels, test_labels):
+    return sum(label == majority_label(train_labels, test_labels) for label in test_labels)
+
+
+@wrong("you took the rarest training label; the commonest has the largest count")
+def majority_rarest(train_labels, test_labels):
+    rarest = Counter(train_labels).most_common()[-1][0]
+    return sum(label == rarest for label in test_labels) / len(test_labels)
+
+
 def majority_cases():
     yes, no = "positive", "negative"
     return [
         ([yes] * 6 + [no] * 4, [yes] * 3 + [no] * 5),
         ([no] * 7 + [yes] * 2, [no] * 9 + [yes] * 3),
         ([yes] * 2 + [no] * 3, [yes] * 7 + [no] * 3),
+        ([no, yes, yes], [yes, yes]),
     ]
-
-
-def count_trainable(rows):  # a list of dicts: {"part": str, "parameters": int, "trains": bool}
-    """How many numbers training may move."""
-    return sum(row["parameters"] for row in rows if row["trains"])
-
-
-@wrong("you added up all rows; leave out those whose trains is False")
-def count_all(rows):
-    return sum(row["parameters"] for row in rows)
-
-
-@wrong("you added up the frozen rows; it is the others that train")
-def count_frozen(rows):
-    return sum(row["parameters"] for row in rows if not row["trains"])
-
-
-@wrong("you counted the rows that train; add up their parameters")
-def count_rows(rows):
-    return sum(row["trains"] for row in rows)
-
-
-@wrong("this is the share of the numbers that train; the question is how many")
-def count_share(rows):
-    return count_trainable(rows) / count_all(rows)
-
-
-def count_cases():
-    def table(*parts):
-        return [{"part": part, "parameters": size, "trains": trains} for part, size, trains in parts]
-
-    return [
-        (table(("embeddings", 900, False), ("block 0", 400, False), ("head", 10, True)),),
-        (table(("embeddings", 900, True), ("block 0", 400, True), ("head", 10, True)),),
-        (table(("block 0", 400, False), ("thin matrices", 32, True), ("head", 10, True)),),
-    ]
-
-
-def decide(logits, threshold):  # logits: tensor (2,), for negative and positive; threshold: from 0.5 to 1
-    """The likelier label if its probability reaches the threshold, else "not sure"."""
-    probabilities = torch.exp(logits) / torch.exp(logits).sum()
-    best = int(probabilities.argmax())
-    if probabilities[best] < threshold:
-        return "not sure"
-    return ("negative", "positive")[best]
-
-
-@wrong("you compared a logit with the threshold; a logit is no probability, take the softmax first")
-def decide_by_logit(logits, threshold):
-    best = int(logits.argmax())
-    return "not sure" if logits[best] < threshold else ("negative", "positive")[best]
-
-
-@wrong("you took the sigmoid of each logit by itself; two labels share one softmax, and sum to 1")
-def decide_by_sigmoid(logits, threshold):
-    probabilities = torch.sigmoid(logits)
-    best = int(probabilities.argmax())
-    return "not sure" if probabilities[best] < threshold else ("negative", "positive")[best]
-
-
-@wrong('you asked about "positive" and called all the rest negative; "negative" must be sure too')
-def decide_positive_only(logits, threshold):
-    return "positive" if torch.softmax(logits, 0)[1] >= threshold else "negative"
-
-
-@wrong('you never say "not sure"; compare the larger probability with threshold')
-def decide_always(logits, threshold):
-    return ("negative", "positive")[int(logits.argmax())]
-
-
-@wrong("the labels are the wrong way round: place 0 is negative, place 1 positive")
-def decide_swapped(logits, threshold):
-    answer = decide(logits, threshold)
-    return {"negative": "positive", "positive": "negative"}.get(answer, answer)
-
-
-def decide_cases():
-    pairs = [(2.0, -1.0), (-1.0, 2.0), (0.2, 0.0), (3.0, 2.5), (-4.0, -6.0), (0.0, 1.0), (5.0, 4.9)]
-    return [(torch.tensor(pair), threshold) for pair in pairs for threshold in (0.5, 0.7, 0.9)]
 
 
 EXERCISES = (
@@ -165,6 +173,7 @@ EXERCISES = (
         reference=accuracy,
         cases=accuracy_cases,
         hints=(
+            "How many places are there where the two lists agree, and out of how many?",
             "Go through both lists together: zip(answers, truth) gives one pair after another.",
             "answer == true is True or False, and sum() counts True as 1.",
             "Divide the number of right answers by the number of answers: len(truth).",
@@ -173,56 +182,51 @@ EXERCISES = (
             accuracy_counted,
             accuracy_of_errors,
             accuracy_whole,
-            accuracy_of_positives,
+            accuracy_percent,
+            accuracy_anywhere,
+            accuracy_of_first,
         ),
     ),
     Exercise(
         number="00.2",
+        reference=loss_of,
+        cases=loss_cases,
+        hints=(
+            "The cell above did this for the logits 0.2 and 0.0: which of its lines do you need?",
+            "First e to each logit: math.exp(z). Then divide the true label's by the sum of both.",
+            "The true label's value is raised[label], if raised is the list of the two powers of e.",
+            "Return -math.log(...) of that quotient.",
+        ),
+        wrong=(
+            loss_without_minus,
+            loss_without_log,
+            loss_of_other,
+            loss_of_negative,
+            loss_without_sum,
+            loss_without_exp,
+            loss_by_sigmoid,
+            loss_in_base_ten,
+            loss_in_bits,
+            loss_as_list,
+        ),
+    ),
+    Exercise(
+        number="00.3",
         reference=majority_baseline,
         cases=majority_cases,
         hints=(
-            "Two steps: find the label to repeat, then see how often it is right.",
-            "The label comes from the training labels, the score from the test labels.",
-            "collections.Counter(train_labels).most_common(1)[0][0] is the commonest training label.",
+            "Which label would you repeat if you had seen the training labels only?",
+            "Two steps: find that label, then see how often it is right among the test labels.",
+            "max(set(train_labels), key=train_labels.count) is the commonest training label.",
+            "test_labels.count(commonest) / len(test_labels)",
         ),
         wrong=(
             majority_of_test,
             majority_on_train,
             majority_coin,
             majority_label,
-        ),
-    ),
-    Exercise(
-        number="00.3",
-        reference=count_trainable,
-        cases=count_cases,
-        hints=(
-            'Each row says whether it trains: row["trains"] is True or False.',
-            'Add up row["parameters"] over the rows that train, and over no others.',
-            'sum(… for row in rows if row["trains"])',
-        ),
-        wrong=(
-            count_all,
-            count_frozen,
-            count_rows,
-            count_share,
-        ),
-    ),
-    Exercise(
-        number="00.4",
-        reference=decide,
-        cases=decide_cases,
-        hints=(
-            "Turn the two logits into two probabilities first: exp of each, divided by the sum of both.",
-            "torch.softmax(logits, 0) does that; .argmax() gives the place of the larger one.",
-            'If the larger probability is below the threshold: "not sure"; else the label at its place.',
-        ),
-        wrong=(
-            decide_by_logit,
-            decide_by_sigmoid,
-            decide_positive_only,
-            decide_always,
-            decide_swapped,
+            majority_counted,
+            majority_rarest,
         ),
     ),
 )

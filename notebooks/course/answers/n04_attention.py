@@ -92,8 +92,8 @@ def _from_the_front(query, key, value):
 
 
 @wrong(
-    "key.T turns all dimensions round; where a batch stands in front, turn the last two alone: "
-    "key.transpose(-1, -2)"
+    "right for one matrix, not with a batch in front: key.transpose(-1, -2) and @ work on the last two "
+    "dimensions; key.T, transpose(0, 1), torch.mm and a loop over rows do not"
 )
 def _all_turned(query, key, value):
     scores = query @ key.permute(*reversed(range(key.dim()))) / math.sqrt(query.shape[-1])
@@ -119,6 +119,22 @@ def _weights_alone(query, key, value):
 @wrong("you gave every key the same weight: that is the mean, the baseline")
 def _mean(query, key, value):
     return value.mean(-2, keepdim=True).expand(*query.shape[:-1], -1)
+
+
+@wrong("the sums lost their dimension, so a row was divided by other rows' sums: sum(-1, keepdim=True)")
+def _sums_flat(query, key, value):
+    powers = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).exp()
+    return powers / powers.sum(-1) @ value
+
+
+@wrong("you mixed the keys; the outputs are mixtures of the values: weights @ value")
+def _keys_mixed(query, key, value):
+    return attend(query, key, key)
+
+
+@wrong("you gave outputs and weights back; only the outputs are asked for")
+def _with_weights(query, key, value):
+    return attend(query, key, value), _weights_alone(query, key, value)
 
 
 # 04.2
@@ -182,6 +198,22 @@ def _without_heads(lengths, tokens, causal):
 )
 def _one_row(lengths, tokens, causal):
     return visible(lengths, tokens, True) if causal else visible(lengths, tokens, False)[:, :, :1]
+
+
+@wrong("one key too many: a text of length 3 has the tokens 0, 1 and 2, so j < length, not <=")
+def _one_too_many(lengths, tokens, causal):
+    return visible([length + 1 for length in lengths], tokens, causal)
+
+
+@wrong("you hid the future even without `causal`")
+def _always_causal(lengths, tokens, causal):
+    return visible(lengths, tokens, True)
+
+
+@wrong("you joined the two conditions with | (or); both must hold, a real key and no future one: &")
+def _either(lengths, tokens, causal):
+    seen = visible(lengths, tokens, False)
+    return seen | visible([tokens] * len(lengths), tokens, True) if causal else seen
 
 
 # 04.3
@@ -255,6 +287,19 @@ def _over_queries(query, key, value, allowed):
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
     weights = scores.masked_fill(~allowed, -math.inf).softmax(-2)
     return weights.masked_fill(~allowed, 0.0) @ value
+
+
+@wrong("-inf times 0 is nan, so every score became nan; use masked_fill or torch.where")
+def _times_inf(query, key, value, allowed):
+    scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+    return (scores + ~allowed * -math.inf).softmax(-1) @ value
+
+
+@wrong("you gave outputs and weights back, as `attention` does; only the outputs are asked for")
+def _outputs_and_weights(query, key, value, allowed):
+    scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+    weights = scores.masked_fill(~allowed, -math.inf).softmax(-1).masked_fill(~allowed, 0.0)
+    return weights @ value, weights
 
 
 # 04.4
@@ -338,6 +383,11 @@ def _all_rows_n(batch, queries, keys, width):
     return batch * (8 * queries * width**2 + 4 * queries * keys * width)
 
 
+@wrong("W_O works on the outputs, one for each query: it has n rows, not m")
+def _output_of_m(batch, queries, keys, width):
+    return batch * (2 * queries * width**2 + 6 * keys * width**2 + 4 * queries * keys * width)
+
+
 def _drawn(draw: torch.Generator, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     *outer, n, m, d, dv = shape
     return tuple(torch.randn(*outer, *s, generator=draw) for s in ((n, d), (m, d), (m, dv)))
@@ -403,6 +453,9 @@ EXERCISES = (
             _without_softmax,
             _weights_alone,
             _mean,
+            _sums_flat,
+            _keys_mixed,
+            _with_weights,
         ),
         banned=("scaled_dot_product_attention", "MultiheadAttention"),
     ),
@@ -428,6 +481,9 @@ EXERCISES = (
             _never_padding,
             _without_heads,
             _one_row,
+            _one_too_many,
+            _always_causal,
+            _either,
         ),
         exact=True,  # a mask of whole numbers would be added, or turned round by ~ into -1 and -2
     ),
@@ -451,6 +507,8 @@ EXERCISES = (
             _set_to_zero,
             _turned,
             _over_queries,
+            _times_inf,
+            _outputs_and_weights,
         ),
         banned=("scaled_dot_product_attention", "MultiheadAttention"),
     ),
@@ -490,6 +548,7 @@ EXERCISES = (
             _scores_alone,
             _self_attention,
             _all_rows_n,
+            _output_of_m,
             _one_text,
         ),
     ),

@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 KINDS = ("setup", "main", "picture", "proof", "exercise")
 FOLDED = ("setup", "picture", "proof")
 CHECKED = "nbval-check-output"  # nbval compares what a cell of this tag prints
-TITLE = "#@title "  # Colab shows the rest of a folded cell's first line in the cell's place
+TITLE = "# @title "  # Colab shows the rest of a folded cell's first line in the cell's place
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from .minutes import note_reading
 from .notebook import CHECKED, FOLDED, calls, code_cells, kind, tagged
 
 SETUP = """\
-#@title Set-up: run this cell first. After a restart: Run, Run All Above
+# @title Set-up: run this cell first. After a restart: Run, Run All Above
 import os
 import subprocess
 import sys
 
-SCALE = ""  #@param ["", "laptop", "colab", "server"]
+SCALE = ""  # @param ["", "laptop", "colab", "server"]
 if "google.colab" in sys.modules:  # fetch the course and what Colab lacks
     address = "{address}"
     if not os.path.isdir("../ftkit"):

@@ -10,7 +10,7 @@ from toys import sentences, tagger, tagging, tokenizer
 
 from ftkit import models
 from ftkit.tasks import conll, tagged
-from ftkit.tasks.entities import Entity, entities, entity_scores, from_iob1
+from ftkit.tasks.entities import Entity, entities, entity_scores, from_iob1, spell_entities
 from ftkit.tasks.sentences import encode
 from ftkit.tasks.task import UNKNOWN
 
@@ -97,12 +97,21 @@ def test_answers_are_words_tags_and_entities_in_the_order_asked():
     assert alone == answers
 
 
+def test_what_a_tagger_cannot_read_to_its_end_is_said():
+    task = tagged.examples({"train": [(["abc"], ["O"])]}, tokenizer(), max_tokens=5)
+    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 5 tokens"):
+        task.encode(["abc zed", "abc"])
+    with pytest.raises(ValueError, match="expected labelled examples to score, got none"):
+        task.score(Fixed(1), task.encode(["abc"]))
+
+
 def test_parts_of_speech_have_no_entities_to_score():
     task = tagged.examples({"train": [(["a", "b"], ["DET", "NOUN"])]}, tokenizer())
     assert set(task.score(Fixed(2), task.train)) == {"loss", "accuracy"}
 
 
 def test_entities_are_read_strictly():
+    assert spell_entities(["B-P", "O"]) and not spell_entities(["IN", "O"])
     assert entities(["B-P", "I-P", "O", "I-P", "B-Q", "I-P", "B-P", "B-P", "I-P"]) == [
         Entity("P", 0, 2),
         Entity("Q", 4, 5),
@@ -151,6 +160,14 @@ def test_a_file_gives_its_sentences_and_a_split(tmp_path):
     assert numbers == list(range(30))
 
 
+def test_another_seed_splits_off_other_sentences_and_no_sentence_is_longer_than_the_model_reads(tmp_path):
+    file = tmp_path / "file.conll"
+    file.write_text("".join(f"{'ab' * (1 + i)} O\nz B-P\n\n" for i in range(60)))
+    tasks = [conll(tokenizer(), file, seed=seed, max_tokens=999) for seed in (3, 4)]
+    assert [e.words for e in tasks[0].test] != [e.words for e in tasks[1].test]
+    assert max(map(len, tasks[0].train)) == 64 and tasks[0].shortened > 0
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -181,7 +198,11 @@ def test_other_faults_are_refused_in_a_line(tmp_path):
     file.write_text("a O\n\nb O\n")
     with pytest.raises(ValueError, match="at least 3 rows to split off validation and test, found 2"):
         conll(tokenizer(), file)
-    for words, tags, fault in ((["a"], ["O", "O"], "each of 1 words.*got 2"), ([], [], "expected words")):
+    for words, tags, fault in (
+        (["a"], ["O", "O"], "each of 1 words.*got 2"),
+        ([], [], "expected words"),
+        (["a", " "], ["O", "O"], "expected words"),
+    ):
         with pytest.raises(ValueError, match=fault):
             tagged.examples({"train": [(words, tags)]}, tokenizer())
     with pytest.raises(ValueError, match=r"validation, sentence 1: .*'B-Q'"):

@@ -70,8 +70,28 @@ def test_answers_are_the_likeliest_token_at_every_place_and_in_the_order_asked()
         assert answer == Translated(text, expected)
 
 
+def test_answers_are_greedy_whatever_the_models_folder_says():
+    task, model = translation(), t5().eval()
+    wanted = task.predict(model, task.train[:8])
+    model.generation_config.update(num_beams=3, do_sample=True, temperature=9.0)
+    assert task.predict(model, task.train[:8]) == wanted
+
+
+def test_a_target_is_tokenised_as_one():
+    class Marking:
+        """A tokenizer with a mark before what is to be written, as those of several languages have."""
+
+        pad_token_id, model_max_length = 0, 64
+
+        def __call__(self, text=None, text_target=None, **_):
+            return {"input_ids": [[7 if text is None else 8, 1] for _ in text or text_target]}
+
+    task = translated.examples({"train": [("a", "b")]}, Marking())
+    assert (task.train[0].ids[0], task.train[0].target_ids[0]) == (8, 7)
+
+
 def test_scores_and_grades_are_counted_by_hand(monkeypatch):
-    rows = [("a", "b c"), ("b", "a"), ("c", "d d")]
+    rows = [("a", "b c"), ("b", "a "), ("c", "d d")]
     task, model = translated.examples({"train": rows}, tokenizer()), t5()
     answers = [Translated("a", "c x b"), Translated("b", " a "), Translated("c", "e")]
     monkeypatch.setattr(type(task), "predict", lambda self, model, examples: answers)
@@ -82,6 +102,12 @@ def test_scores_and_grades_are_counted_by_hand(monkeypatch):
     assert scores["exact"] == pytest.approx(1 / 3)
     assert task.grades(model, task.train) == pytest.approx([2 * 2 / 5, 1.0, 0.0])
     assert overlap(["a", "b"], ["b", "b", "c"]) == pytest.approx(2 / 5) and overlap([], []) == 1.0
+
+
+def test_a_hopeless_loss_has_a_perplexity_all_the_same(monkeypatch):
+    task = translation()
+    monkeypatch.setattr("ftkit.tasks.translation.mean_loss", lambda *_: 1e4)
+    assert math.isfinite(task.score(t5().eval(), task.train[:1])["perplexity"])
 
 
 def test_long_texts_are_shortened_and_counted():
@@ -103,6 +129,8 @@ def test_two_files_are_read_line_by_line(tmp_path):
     assert [len(split) for split in splits] == [24, 3, 3]
     assert sorted((e.source, e.target) for split in splits for e in split) == sorted(rows)
     assert [e.number for split in splits for e in split] == list(range(30))
+    other = parallel(tokenizer(), *files, seed=4)
+    assert [e.source for e in other.test] != [e.source for e in task.test]
     own = parallel(tokenizer(), *files, validation=files, test=files)
     assert [(e.source, e.target) for e in own.test] == rows
 
@@ -144,3 +172,11 @@ def test_a_small_model_learns_to_turn_letters_around():
     run = finish(start(t5(blocks=1), strategy=Full(), task=task, epochs=16, lr=1e-2, batch_size=16))
     scores = task.score(run.tuned.model, task.validation)
     assert scores["exact"] > 0.8
+
+
+def test_no_text_is_longer_than_the_model_reads(tmp_path):
+    files = tmp_path / "source.txt", tmp_path / "target.txt"
+    for file in files:
+        file.write_text(("a " * 99 + "\n") * 3)
+    task = parallel(tokenizer(), *files, max_tokens=999)
+    assert len(task.train[0].ids) == len(task.train[0].target_ids) == 64
