@@ -1,4 +1,4 @@
-"""The exercises of notebook 18: the forward pass, counting, merging, and the rank that a movement needs."""
+"""The exercises of notebook 18: the forward pass, merging, a verdict, the rank a movement needs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ def forward(x: Tensor, weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Te
     return x @ weight.T + scale * (x @ a.T @ b.T)  # thin products first: B A itself is never built
 
 
-def added(shapes: Sequence[tuple[int, int]], rank: int) -> int:
-    return sum(rank * (inputs + outputs) for inputs, outputs in shapes)
-
-
 def merged(weight: Tensor, a: Tensor, b: Tensor, alpha: float, transposed: bool) -> Tensor:
     update = (alpha / a.shape[0]) * b @ a  # (out, in)
     return weight + (update.T if transposed else update)
+
+
+def verdict(low: float, high: float) -> str:
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "tie"
 
 
 def rank_needed(values: Sequence[float], share: float) -> int:
@@ -45,6 +47,11 @@ def _alpha_alone(x, weight, a, b, alpha):
     return x @ weight.T + alpha * (x @ a.T @ b.T)
 
 
+@wrong("you divided by √rank: that is rsLoRA's factor; here it is alpha / rank")
+def _root(x, weight, a, b, alpha):
+    return x @ weight.T + alpha / a.shape[0] ** 0.5 * (x @ a.T @ b.T)
+
+
 @wrong("you divided alpha by the width of the input; the rank is a.shape[0], not a.shape[1]")
 def _divided_by_width(x, weight, a, b, alpha):
     return x @ weight.T + (alpha / a.shape[1]) * (x @ a.T @ b.T)
@@ -60,26 +67,6 @@ def _without_the_base(x, weight, a, b, alpha):
     return (alpha / a.shape[0]) * (x @ a.T @ b.T)
 
 
-@wrong("you multiplied in by out: rank times the whole matrix; A and B have rank * (in + out)")
-def _product(shapes, rank):
-    return sum(rank * inputs * outputs for inputs, outputs in shapes)
-
-
-@wrong("you counted the frozen matrices; count A and B, which depend on the rank")
-def _whole_matrices(shapes, rank):
-    return sum(inputs * outputs for inputs, outputs in shapes)
-
-
-@wrong("you took B to be as long as A; B is (out, rank), so it counts out, not in")
-def _twice_in(shapes, rank):
-    return sum(2 * rank * inputs for inputs, _ in shapes)
-
-
-@wrong("you counted the first layer only; the sum goes over all of them")
-def _one_layer(shapes, rank):
-    return rank * sum(shapes[0])
-
-
 @wrong("you merged B A without alpha / rank: the merged model is another one")
 def _merged_unscaled(weight, a, b, alpha, transposed):
     update = b @ a
@@ -89,6 +76,12 @@ def _merged_unscaled(weight, a, b, alpha, transposed):
 @wrong("you multiplied by alpha and did not divide by the rank, which is a.shape[0]")
 def _merged_alpha_alone(weight, a, b, alpha, transposed):
     update = alpha * b @ a
+    return weight + (update.T if transposed else update)
+
+
+@wrong("you divided by √rank: that is rsLoRA's factor; here it is alpha / rank")
+def _merged_root(weight, a, b, alpha, transposed):
+    update = alpha / a.shape[0] ** 0.5 * b @ a
     return weight + (update.T if transposed else update)
 
 
@@ -114,6 +107,27 @@ def _in_place(weight, a, b, alpha, transposed):
     return weight
 
 
+@wrong("you looked at the middle of the interval; a side is taken only where the whole interval is on it")
+def _middle(low, high):
+    middle = (low + high) / 2
+    return "better" if middle > 0 else "worse" if middle < 0 else "tie"
+
+
+@wrong("you swapped the sides: above 0 the cell has more right answers than the base")
+def _swapped(low, high):
+    return {"better": "worse", "worse": "better", "tie": "tie"}[verdict(low, high)]
+
+
+@wrong("you looked at one end: where high is above 0 and low below it, 0 is inside, which is a tie")
+def _upper_end(low, high):
+    return "better" if high > 0 else "worse"
+
+
+@wrong("an interval that ends at 0 contains 0, so it is a tie")
+def _touching(low, high):
+    return "better" if low >= 0 else "worse" if high <= 0 else "tie"
+
+
 @wrong("you added up the singular values; the squared norm is the sum of their squares")
 def _not_squared(values, share):
     kept = 0.0
@@ -129,6 +143,16 @@ def _place(values, share):
     return rank_needed(values, share) - 1
 
 
+@wrong("a sum that reaches the share exactly is enough: >=, not >")
+def _more_than(values, share):
+    whole, kept = sum(value**2 for value in values), 0.0
+    for rank, value in enumerate(values, start=1):
+        kept += value**2
+        if kept > share * whole:
+            return rank
+    return len(values)
+
+
 @wrong("you compared each value with the largest; it is their sum that has to reach the share")
 def _one_each(values, share):
     largest = max(values) ** 2
@@ -142,33 +166,36 @@ def _share_of_the_count(values, share):
 
 def _layers() -> list[tuple]:
     draw = torch.Generator().manual_seed(18)
-    found = []
+    cases = []
     for shape, inputs, outputs, rank, alpha in (
-        ((3,), 6, 4, 2, 8.0),
+        ((3,), 6, 4, 1, 1.0),  # the factor is 1: what fails here is not the factor
+        ((2,), 5, 5, 1, 8.0),  # alpha alone
+        ((1,), 5, 3, 4, 4.0),  # the rank alone
         ((2, 5), 3, 7, 3, 16.0),
-        ((1,), 5, 5, 1, 0.5),
     ):
         x = torch.randn(*shape, inputs, generator=draw)
         weight = torch.randn(outputs, inputs, generator=draw)
         a = torch.randn(rank, inputs, generator=draw)
-        found.append((x, weight, a, torch.randn(outputs, rank, generator=draw), alpha))
-    return found
+        cases.append((x, weight, a, torch.randn(outputs, rank, generator=draw), alpha))
+    return cases
 
 
 def _weights() -> list[tuple]:
     draw = torch.Generator().manual_seed(81)
-    found = []
+    cases = []
     for inputs, outputs, rank, alpha, transposed in (
-        (6, 4, 2, 8.0, False),
-        (5, 5, 2, 1.0, True),
-        (5, 5, 3, 16.0, False),
+        (6, 4, 1, 1.0, False),  # the factor is 1
+        (6, 4, 1, 8.0, False),  # alpha alone
+        (6, 4, 4, 4.0, False),  # the rank alone
+        (5, 5, 1, 1.0, True),  # square: a forgotten transpose raises no error
         (3, 9, 2, 8.0, True),
+        (5, 5, 3, 16.0, False),
     ):
         weight = torch.randn(outputs, inputs, generator=draw)
         a = torch.randn(rank, inputs, generator=draw)
         b = torch.randn(outputs, rank, generator=draw)
-        found.append((weight.T.contiguous() if transposed else weight, a, b, alpha, transposed))
-    return found
+        cases.append((weight.T.contiguous() if transposed else weight, a, b, alpha, transposed))
+    return cases
 
 
 def _merge(answer: Callable, case: tuple) -> Any:
@@ -194,6 +221,7 @@ EXERCISES = (
         wrong=(
             _unscaled,
             _alpha_alone,
+            _root,
             _divided_by_width,
             _scaled_both,
             _without_the_base,
@@ -201,26 +229,6 @@ EXERCISES = (
     ),
     Exercise(
         number="18.2",
-        reference=added,
-        cases=lambda: [
-            ([(384, 384)], 4),
-            ([(384, 384), (384, 1536), (1536, 384)], 8),
-            ([(10, 20), (20, 3)], 1),
-        ],
-        hints=(
-            "How many numbers are in A, and how many in B? Add the two, for one layer first.",
-            "A is (rank, in) and B is (out, rank): rank * in numbers and rank * out numbers.",
-            "sum(rank * (inputs + outputs) for inputs, outputs in shapes)",
-        ),
-        wrong=(
-            _product,
-            _whole_matrices,
-            _twice_in,
-            _one_layer,
-        ),
-    ),
-    Exercise(
-        number="18.3",
         reference=merged,
         cases=_weights,
         hints=(
@@ -231,6 +239,7 @@ EXERCISES = (
         wrong=(
             _merged_unscaled,
             _merged_alpha_alone,
+            _merged_root,
             _never_transposed,
             _always_transposed,
             _in_place,
@@ -238,13 +247,37 @@ EXERCISES = (
         use=_merge,
     ),
     Exercise(
+        number="18.3",
+        reference=verdict,
+        cases=lambda: [
+            (0.01, 0.03),
+            (-0.03, -0.01),
+            (-0.03, 0.02),  # the middle is on one side, the upper end on the other
+            (-0.02, 0.03),
+            (0.0, 0.02),
+            (-0.02, 0.0),
+        ],
+        hints=(
+            "Where would 0, no difference, have to lie for a tie?",
+            "Better: the whole interval is above 0. Worse: the whole interval is below 0.",
+            'if low > 0: return "better"; if high < 0: return "worse"; return "tie"',
+        ),
+        wrong=(
+            _middle,
+            _swapped,
+            _upper_end,
+            _touching,
+        ),
+    ),
+    Exercise(
         number="18.4",
         reference=rank_needed,
         cases=lambda: [
-            ([3.0, 2.0, 1.0, 1.0], 0.5),
+            ([1.0] * 5, 0.55),
+            ([2.0] * 4, 0.5),  # equal values, and their sum meets the share exactly
+            ([5.0, 1.0, 1.0, 1.0, 1.0], 0.7),
             ([3.0, 2.0, 1.0, 1.0], 0.8),
-            ([4.0, 3.0], 0.6),
-            ([1.0] * 10, 0.85),
+            ([4.0, 3.0], 0.64),
             ([10.0, 4.0, 4.0, 4.0, 4.0, 4.0, 0.0], 0.9),
         ],
         hints=(
@@ -257,6 +290,7 @@ EXERCISES = (
         wrong=(
             _not_squared,
             _place,
+            _more_than,
             _one_each,
             _share_of_the_count,
         ),
