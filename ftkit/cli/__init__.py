@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from .. import __version__
 from . import compare, doctor, finetune, lab, predict
 
 VERBS = {
@@ -37,11 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="ftkit", description="Fine-tune language models on your own data.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parser.add_argument("--version", action="version", version=f"ftkit {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for name, module in VERBS.items():
         one = verbs.add_parser(name, help=module.HELP, description=module.HELP)
         module.arguments(one)
     given = parser.parse_args(arguments)
+    if given.verb is None:
+        parser.print_help()
+        return 0
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _in_a_line

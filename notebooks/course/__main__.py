@@ -83,9 +83,8 @@ def _data(asked) -> int:
 def _workshop(asked) -> int:
     from course.author.workshop import workshop
 
-    place = root()
-    count = workshop(asked.folder, notebooks(place), address=address(place))
-    print(f"{asked.folder}: {count} notebooks without outputs, and README.md says how to open them")
+    count = workshop(asked.folder, root())
+    print(f"{asked.folder}: {count} notebooks without outputs, and WORKSHOP.md says how to open them")
     return 0
 
 

@@ -784,21 +784,42 @@ def test_peak_memory_remembers_what_was_given_back():
 # workshop
 
 
-def test_a_workshop_has_the_exercises_and_no_outputs(tmp_path):
-    file = tmp_path / "05_x.ipynb"
-    write(file, sound())
-    assert workshop(tmp_path / "hand" / "out", [file], address=ADDRESS) == 1
-    found = read(tmp_path / "hand" / "out" / "05_x.ipynb")
+def clone(folder):
+    """A repository with a file of each kind that a workshop carries."""
+    place = repository(folder)
+    write(place / "notebooks" / "05_x.ipynb", sound())
+    for name in ("README.md", "requirements.txt", "LICENSE"):
+        (place / name).write_text(name)
+    for name in ("ftkit", "data", "notebooks/course"):
+        (place / name / "__pycache__").mkdir(parents=True)
+        (place / name / "part.py").write_text(name)
+    return place
+
+
+def test_a_workshop_works_alone_and_has_no_outputs(tmp_path):
+    place, out = clone(tmp_path), tmp_path / "hand" / "out"
+    assert workshop(out, place) == 1
+    found = read(out / "notebooks" / "05_x.ipynb")
     assert [cell.source for cell in found.cells] == [cell.source for cell in sound().cells]
     cells = [cell for cell in found.cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
-    readme = (tmp_path / "hand" / "out" / "README.md").read_text()
-    assert ADDRESS in readme and "jupyter lab" in readme and "05_x.ipynb" in readme
+    for name in ("ftkit", "data", "notebooks/course"):
+        assert [file.name for file in (out / name).iterdir()] == ["part.py"]
+    assert {"README.md", "requirements.txt", "LICENSE", "pyproject.toml"} <= {f.name for f in out.iterdir()}
+    told = (out / "WORKSHOP.md").read_text()
+    assert "pip install -r requirements.txt" in told and "notebooks/05_x.ipynb" in told
+
+
+def test_a_workshop_of_half_a_clone_names_what_is_missing_and_writes_nothing(tmp_path):
+    place = clone(tmp_path)
+    (place / "LICENSE").unlink()
+    with pytest.raises(ValueError, match="expected LICENSE in"):
+        workshop(tmp_path / "out", place)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_workshop_never_writes_into_a_folder_with_something_in_it(tmp_path, monkeypatch, capsys):
-    place = repository(tmp_path)
-    write(place / "notebooks" / "05_x.ipynb", sound())
+    place = clone(tmp_path)
     monkeypatch.setattr(command, "root", lambda: place)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -807,4 +828,4 @@ def test_a_workshop_never_writes_into_a_folder_with_something_in_it(tmp_path, mo
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
     (tmp_path / "empty").mkdir()
     assert command.main(["workshop", str(tmp_path / "empty")]) == 0
-    assert len(list((tmp_path / "empty").iterdir())) == 2
+    assert (tmp_path / "empty" / "WORKSHOP.md").is_file()

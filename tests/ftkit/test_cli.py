@@ -15,6 +15,7 @@ import pytest
 from small import save_tokenizer
 from transformers import BertConfig, BertModel
 
+import ftkit
 from ftkit.cli import card, main, settings
 from ftkit.strategies import STRATEGIES, USUAL_LR
 
@@ -546,3 +547,13 @@ def test_every_option_is_read_from_the_command_line_with_its_own_type():
 
 def test_a_label_is_only_text_in_the_model_card():
     assert card._escaped("a|b <b>x\x1b[31m") == "a&#124;b &lt;b&gt;x\\x1b[31m"
+
+
+def test_the_bare_command_shows_help_and_its_version_is_the_packages(capsys):
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(verb in printed for verb in ("finetune", "predict", "compare", "lab"))
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"ftkit {ftkit.__version__}\n"
