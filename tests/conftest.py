@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
     os.environ[variable] = "1"  # before any of the libraries is imported
@@ -16,6 +17,8 @@ def pytest_configure(config):
     """One process trains on one kind of device, so GPU tests are a session of their own: pytest -m gpu."""
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background cannot be stopped
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item):

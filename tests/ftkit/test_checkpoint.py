@@ -140,7 +140,7 @@ def test_a_fresh_process_goes_on_bit_for_bit(tmp_path):
 
 def go_on(folder):
     """What the fresh process does."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     run = begin("lora", luck=5)
     checkpoint.restore(run, checkpoint.latest(folder))
     finish(run)
