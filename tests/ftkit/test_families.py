@@ -88,6 +88,9 @@ def test_layers_go_from_the_embeddings_through_all_blocks_to_the_head(name):
     depth = {"albert": 1, "bart": 4}.get(name, 2)  # ALBERT computes its one block twice
     assert list(groups) == ["embeddings", *(f"block {i}" for i in range(depth)), "head"]
     names = [name for group in groups.values() for name in group]
+    shared = [n for n in names if not set(family(model).shared).isdisjoint(n.split("."))]
+    assert bool(shared) == (name in ("deberta", "deberta-v2", "mpnet"))  # behind the blocks, read by all
+    assert set(shared) <= set(groups["embeddings"])
     assert sorted(names) == sorted(name for name, _ in model.named_parameters())
 
 

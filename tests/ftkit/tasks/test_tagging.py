@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE
 from toys import sentences, tagger, tagging, tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from ftkit import models
 from ftkit.tasks import conll, tagged
@@ -46,6 +49,14 @@ def test_a_tag_stands_on_the_first_token_of_its_word(name):
     for word, start, end in zip(words, bounds, bounds[1:], strict=False):
         assert made.decode(sentence.ids[start:end], skip_special_tokens=True).strip().startswith(word)
     assert bounds[0] == (1 if name != "letters" else 0)
+
+
+def test_a_word_without_a_token_of_its_own_does_not_take_the_space_behind_it():
+    inner = Tokenizer(BPE({"a": 0, "b": 1, "\u0120": 2}, []))  # one token a letter, and one for a space
+    inner.normalizer, inner.pre_tokenizer = normalizers.Replace("x", ""), pre_tokenizers.ByteLevel(False)
+    (sentence,), _ = encode(PreTrainedTokenizerFast(tokenizer_object=inner), [["a", "x", "b"]], max_tokens=9)
+    assert sentence.ids.tolist() == [0, 2, 2, 1]
+    assert sentence.firsts.tolist() == [0, -1, 3]
 
 
 def test_labels_are_unknown_everywhere_but_on_the_first_tokens():
