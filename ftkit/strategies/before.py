@@ -14,7 +14,8 @@ def placed(model: nn.Module, *, length: int) -> tuple[str, nn.Module]:
     if any(type(module).__name__ in ("SoftPrompt", "Prefix") for module in model.modules()):
         raise ValueError("expected a model without a prompt or prefix, got one; call remove(model) first")
     part = family(model).reads
-    name = matching(model, part)[0] if part else trunk(model)[0]
+    readers = matching(model, part) if part else []
+    name = readers[0] if readers else trunk(model)[0]  # an encoder that stands alone is the trunk itself
     base = model.get_submodule(name)
     most = room(base)
     if length < 1 or (most is not None and length >= most):

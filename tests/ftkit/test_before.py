@@ -8,6 +8,7 @@ import transformers
 from architectures import PAD, SHAPES, WORDS, classifier, load
 from torch import nn
 
+from ftkit.heads import Classifier
 from ftkit.strategies import PrefixTuning, PromptTuning, prefix_tuning, prompt_tuning
 from ftkit.strategies.rewired import attentions, rewire
 from ftkit.surgery import trained_by
@@ -36,7 +37,17 @@ def moved(tuned):
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_what_stands_before_acts_by_its_gradient_and_texts_beside_it_do_not(name, kind):
-    model = classifier(name)
+    acts(classifier(name), kind)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_so_it_does_before_an_encoder_that_stands_alone_as_models_load_gives_it(name, kind):
+    acts(Classifier(load(name, transformers.AutoModel).get_encoder(), outputs=2).eval(), kind)
+
+
+def acts(model, kind):
+    """Assert that it changes the answers, learns, leaves the text its places, and can be removed."""
     with torch.no_grad():
         before = model(TEXTS, MASK).logits
     tuned = BOTH[kind].apply(model)
